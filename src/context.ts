@@ -1,0 +1,303 @@
+/**
+ * The nouns that every room shares, and the ports where Node and Workers truly differ.
+ *
+ * Nothing here does anything. A noun lives here when two rooms need it; a port lives here when it
+ * has an implementation per runtime, held to one suite in `test/suites/`.
+ */
+
+/** `test` or `live`. The words in key prefixes (`dev`, `prod`, …) are spellings of these two. */
+export type EnvironmentName = 'test' | 'live'
+
+/** What a key may be shown to: `secret` stays on servers, `publishable` may be in a browser. */
+export type KeyClass = 'secret' | 'publishable'
+
+/** How a platform's callers name their tenant: always, through the key, or not at all. */
+export type Tenancy = 'required' | 'implied' | 'none'
+
+/** One prefix of a key scheme and what it says about the key behind it. */
+export type KeyPrefix = {
+  readonly prefix: string
+  readonly class: KeyClass
+  readonly environment: EnvironmentName
+}
+
+/** Maps prefixes to (class, environment), and says where the credential and the tenant come from. */
+export type Scheme = {
+  readonly name: string
+  readonly prefixes: readonly KeyPrefix[]
+  /** Prefixes of keys issued elsewhere: no ref, no checksum. */
+  readonly adopted: readonly KeyPrefix[]
+  /** The headers a credential may come in. Both, unless a platform narrows it. */
+  readonly headers: readonly ('x-api-key' | 'authorization')[]
+  readonly tenancy: Tenancy
+}
+
+/** What is said when a limit's store cannot be reached: count in memory, let pass, or refuse. */
+export type OnStoreDown = 'local' | 'allow' | 'deny'
+
+/** Never more than `quota` in any window of `windowSeconds`, on the store's clock. */
+export type Limit = {
+  readonly name: string
+  readonly quota: number
+  readonly windowSeconds: number
+  readonly onStoreDown: OnStoreDown
+}
+
+/** The limits a platform gives to keys and tenants that have none of their own. */
+export type LimitPlan = {
+  readonly environments: Readonly<
+    Record<EnvironmentName, { readonly key: readonly Limit[]; readonly tenant: readonly Limit[] }>
+  >
+  /** Wins over the environment's `key` limits where it is given for the key's class. */
+  readonly classes: Readonly<Partial<Record<KeyClass, readonly Limit[]>>>
+}
+
+/** host + path + methods -> an in-process handler, with what a caller needs to pass. */
+export type Route = {
+  /** Unique within the platform; stands in logs and in counter keys. */
+  readonly id: string
+  /** Segments: literals, `:name`, and a last `**` that takes the rest (also nothing). */
+  readonly path: string
+  /** null: every method. HEAD is implied by GET. */
+  readonly methods: readonly string[] | null
+  /** The name of the in-process handler. */
+  readonly handler: string
+  readonly permission: string | null
+  readonly classes: readonly KeyClass[]
+  readonly environments: readonly EnvironmentName[]
+  /** Units charged at every node of the tree; a positive integer. */
+  readonly cost: number
+  readonly limits: readonly Limit[]
+  /** Bytes; a larger body is a 413. */
+  readonly bodyBytesMax: number
+  /** A body must be JSON (415 otherwise). */
+  readonly jsonOnly: boolean
+  readonly requireHttps: boolean
+  /** `%2f` and `%25` may stand in this route's path. */
+  readonly encodedSlash: boolean
+}
+
+/** Which words `error.code` uses; the top-level `code` is ours (but see `theazo` in problem.ts). */
+export type Vocabulary = 'slash' | 'azotte' | 'theazo'
+
+/** An API product guarded by the gateway. Two platforms of one deployment never see each other. */
+export type Platform = {
+  /** `plt_…`: survives a change of slug, and is what rows carry. */
+  readonly id: string
+  readonly slug: string
+  readonly name: string
+  readonly scheme: Scheme
+  /** Exact host names, lower case, without port. Empty: any host (single platform, or own port). */
+  readonly hosts: readonly string[]
+  /** A listener of its own, or null: the deployment's. */
+  readonly port: number | null
+  readonly vocabulary: Vocabulary
+  /** Absolute URL where the error pages live, or null: the gateway serves them itself. */
+  readonly docsUrl: string | null
+  /** Every permission a key or a route of this platform may name, `service:action`. */
+  readonly permissions: readonly string[]
+  readonly limits: LimitPlan
+  readonly routes: readonly Route[]
+}
+
+/** The rows a handle can see: exactly one tenant of one environment of one platform. */
+export type Scope = {
+  readonly platform: string
+  readonly environment: EnvironmentName
+  readonly tenant: string
+}
+
+/** What a key is held to besides permissions. null: not restricted; an empty list allows nothing. */
+export type Restrictions = {
+  readonly ips: readonly string[] | null
+  readonly origins: readonly string[] | null
+  readonly referrers: readonly string[] | null
+  readonly endpoints: readonly string[] | null
+}
+
+/** An API key as the store knows it, found through one of its secrets. Frozen; safe to cache. */
+export type KeyRecord = {
+  readonly id: string
+  readonly platform: string
+  readonly environment: EnvironmentName
+  readonly class: KeyClass
+  readonly name: string
+  readonly prefix: string
+  /** Public; stays the same through rotation. Empty for adopted keys. */
+  readonly ref: string
+  readonly last4: string
+  /** null: every tenant of the platform. */
+  readonly tenants: readonly string[] | null
+  readonly permissions: readonly string[]
+  readonly restrictions: Restrictions
+  /** null: the class's, else the environment's. */
+  readonly limits: readonly Limit[] | null
+  /** Milliseconds since 1970, of whichever ends first: the key or the secret that was shown. */
+  readonly expiresAt: number | null
+  readonly revoked: boolean
+  readonly disabled: boolean
+  /** Which pepper the shown secret is stored under; an older one is written anew on use. */
+  readonly pepperVersion: number
+}
+
+/** A platform's customer, as the store knows it. */
+export type TenantRecord = { readonly id: string; readonly suspended: boolean }
+
+/** What was shown. A tagged union from the start: access tokens and console users come later. */
+export type Credential = {
+  readonly kind: 'api_key'
+  readonly id: string
+  readonly prefix: string
+  readonly ref: string
+  readonly last4: string
+}
+
+/** Who is calling, once verified. `tenant` is null only where the platform has no tenants. */
+export type Principal = {
+  readonly platform: string
+  readonly environment: EnvironmentName
+  readonly tenant: string | null
+  readonly class: KeyClass
+  readonly permissions: readonly string[]
+  readonly credential: Credential
+}
+
+/** The one record of a request: the only input of log, meter and metrics. It holds no secret. */
+export type Outcome = {
+  readonly requestId: string
+  readonly method: string
+  /** Canonical path; null when the target never became one. Never the query. */
+  path: string | null
+  route: string | null
+  platform: string | null
+  environment: EnvironmentName | null
+  tenant: string | null
+  credential: Credential | null
+  clientAddress: string
+  status: number
+  code: string | null
+  /** For the log only: why it was refused or what broke. */
+  cause: string | null
+  cost: number
+  requestBytes: number
+  responseBytes: number
+  durationMs: number
+}
+
+// ---- counter -------------------------------------------------------------------------------------
+
+/** A place where requests are counted: a tenant, an API key, a route. */
+export type CounterNode = {
+  /** Unambiguous: parts are joined so that no two nodes can share it (threats T16). */
+  readonly key: string
+  readonly limits: readonly Limit[]
+}
+
+/** What one request is charged to, all nodes at once or none. */
+export type CounterTree = {
+  /** Platform and environment: the Redis hash tag, and the name of the Durable Object. */
+  readonly shard: string
+  readonly nodes: readonly CounterNode[]
+}
+
+/** Where a limit stands after a charge. `resetSeconds`: until the quota is whole again, >= 0. */
+export type LimitState = {
+  readonly limit: Limit
+  readonly node: number
+  readonly remaining: number
+  readonly resetSeconds: number
+}
+
+/** The verdict of a charge. Refused: which node and limit, and when one more unit would pass. */
+export type Borrowed =
+  | { readonly granted: true; readonly states: readonly LimitState[] }
+  | {
+      readonly granted: false
+      readonly node: number
+      readonly limit: Limit
+      readonly retryAfterSeconds: number
+      readonly states: readonly LimitState[]
+    }
+
+/**
+ * The counter port. `want` is a positive integer. May answer without an await. Rejects with
+ * `StoreDown` when the store does not answer in time; it never hangs and never throws otherwise.
+ */
+export type Counter = {
+  borrow(tree: CounterTree, want: number): Borrowed | Promise<Borrowed>
+  close(): Promise<void>
+}
+
+/** The store behind a port did not answer. The caller decides by name what that means. */
+export class StoreDown extends Error {
+  override readonly name = 'StoreDown'
+}
+
+// ---- sql -----------------------------------------------------------------------------------------
+
+/** Who a flight speaks as. A platform alone is the gateway's own scope, with no tenant's rows. */
+export type SqlScope = Scope | { readonly platform: string } | null
+
+/** One statement, as node-postgres takes it. */
+export type Statement = {
+  readonly text: string
+  readonly values?: readonly unknown[]
+  readonly name?: string
+  readonly rowMode?: 'array'
+  readonly types?: unknown
+}
+
+export type SqlResult<Row = Record<string, unknown>> = {
+  readonly rows: Row[]
+  readonly rowCount: number | null
+  readonly command: string
+  readonly fields: readonly { readonly name: string }[]
+}
+
+/** A client inside an open transaction whose scope is bound. */
+export type SqlTransaction = {
+  query<Row = Record<string, unknown>>(statement: Statement): Promise<SqlResult<Row>>
+  /** Ends it: 'commit' or 'rollback'. The connection is dropped when that fails. */
+  end(how: 'commit' | 'rollback'): Promise<void>
+}
+
+/** The sql port, one per role. Each statement is one flight: scope and statement before one Sync. */
+export type Sql = {
+  query<Row = Record<string, unknown>>(
+    scope: SqlScope,
+    statement: Statement,
+  ): Promise<SqlResult<Row>>
+  /** Opens a transaction: `begin` (drizzle's own text, with its isolation level) and the scope. */
+  begin(scope: SqlScope, begin?: string): Promise<SqlTransaction>
+  close(): Promise<void>
+}
+
+// ---- the exchange --------------------------------------------------------------------------------
+
+/** What a runtime knows of one exchange that a `Request` cannot say. */
+export type Exchange = {
+  /** The request target as it was sent (Workers: path and query of the URL). */
+  readonly target: string
+  /** Lower-case host without port, as `Host` or the absolute-form target named it. */
+  readonly host: string
+  /** The port of the listener that took the request; 0 where there is none. */
+  readonly port: number
+  /** The client's address: the socket's, or what trusted hops vouch for. */
+  readonly clientAddress: string
+  /** The client spoke TLS, to us or to a trusted hop. */
+  readonly secure: boolean
+  /** Adds the gate's headers to the answer and hands the outcome to the log when it has been sent. */
+  reply(response: Response, headers: Record<string, string>, outcome: Outcome): Response
+}
+
+/** The long-lived ports of a deployment. */
+export type Ports = {
+  /** Speaks as the tenant role: tenant tables only. */
+  readonly tenantSql: Sql
+  /** Speaks as the gateway role: credentials and the gateway's own tables. */
+  readonly gatewaySql: Sql
+  readonly counter: Counter
+  /** Work that outlives the answer: drained on SIGTERM, `waitUntil` on Workers. */
+  defer(work: Promise<unknown>): void
+  log(outcome: Outcome): void
+}
