@@ -1,0 +1,101 @@
+/**
+ * Installs the servers that the tests start, with the system's package manager.
+ *
+ * It is done under `CI` or as root, and said in one line; anywhere else the command is printed and
+ * left to the person whose machine it is.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { findServers, type Installed } from './servers.ts'
+
+/** One script for `sh -c`, and the same in words to paste. */
+type PackageManager = {
+  readonly program: string
+  readonly script: string
+  readonly command: string
+}
+
+const managers: readonly PackageManager[] = [
+  {
+    program: 'usr/bin/apt-get',
+    // Debian starts a service as soon as it is installed; policy-rc.d (exit 101) is its own way to
+    // say no. One that is there already stays as it is.
+    script: [
+      'set -e; export DEBIAN_FRONTEND=noninteractive; policy=/usr/sbin/policy-rc.d',
+      'if [ ! -e "$policy" ]; then trap \'rm -f "$policy"\' EXIT',
+      'printf "#!/bin/sh\\nexit 101\\n" > "$policy"; chmod +x "$policy"; fi',
+      'apt-get -qq update',
+      'apt-get -qq install -y --no-install-recommends postgresql redis-server',
+    ].join('\n'),
+    command: 'apt-get update && apt-get install -y postgresql redis-server',
+  },
+  {
+    program: 'sbin/apk',
+    script: 'apk add --quiet postgresql redis',
+    command: 'apk add postgresql redis',
+  },
+  {
+    program: 'usr/bin/dnf',
+    script:
+      'dnf install -q -y postgresql-server valkey || dnf install -q -y postgresql-server redis',
+    command: 'dnf install -y postgresql-server valkey',
+  },
+]
+
+export type Host = {
+  readonly root: string
+  readonly isRoot: boolean
+  readonly isCi: boolean
+  /** Runs a script and answers its exit code and what it printed. */
+  readonly sh: (script: string, sudo: boolean) => { readonly code: number; readonly output: string }
+  readonly say: (line: string) => void
+  readonly find: () => Installed
+}
+
+/**
+ * Answers null when both servers are there, installed just now if need be; else the sentences that
+ * say what is missing and the one command that would help.
+ */
+export function ensureInstalled(host: Host): string | null {
+  const missing = missingOf(host.find())
+  if (missing === null) return null
+  const manager = managers.find(({ program }) => existsSync(join(host.root, program)))
+  if (manager === undefined) {
+    return `${missing} not installed, and no package manager known here (apt-get, apk, dnf).\nInstall PostgreSQL and Redis, then run it again.`
+  }
+  const help = `Run: ${host.isRoot ? manager.command : `sudo sh -c '${manager.command}'`}`
+  if (!host.isRoot && !host.isCi) return `${missing} not installed.\n${help}`
+  host.say(`${missing} not installed: installing with \`${manager.command}\` …`)
+  const { code, output } = host.sh(manager.script, !host.isRoot)
+  if (code !== 0) return `${output.trim()}\n${missing} not installed, and that failed.\n${help}`
+  const still = missingOf(host.find())
+  return still === null ? null : `${still} still not found after installing it.\n${help}`
+}
+
+function missingOf({ postgresBin, redisServer }: Installed): string | null {
+  if (postgresBin === null && redisServer === null) return 'PostgreSQL and Redis are'
+  if (postgresBin === null) return 'PostgreSQL is'
+  return redisServer === null ? 'Redis is' : null
+}
+
+/** This machine. */
+export function thisHost(say: Host['say']): Host {
+  return {
+    root: '/',
+    isRoot: process.getuid?.() === 0,
+    isCi: /^(1|true|yes)$/i.test(process.env.CI ?? ''),
+    find: () => findServers(),
+    say,
+    sh(script, sudo) {
+      const [command, ...args] = [...(sudo ? ['sudo', '-n'] : []), 'sh', '-c', script]
+      // Always there: the list ends with three words.
+      const done = spawnSync(command ?? 'sh', args, {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+        maxBuffer: 64 << 20,
+      })
+      return { code: done.status ?? 1, output: done.error?.message ?? done.stdout + done.stderr }
+    },
+  }
+}
