@@ -94,7 +94,7 @@ export const problems = {
     invalid,
     'Malformed tenant',
     'The tenant id is malformed',
-    'A tenant id is 1 to 63 of A-Z a-z 0-9 _ - and starts with a letter or a digit; send one, byte for byte.',
+    'A tenant id is 1 to 63 characters of A-Z a-z 0-9 _ - and starts with a letter or a digit. Send exactly one.',
   ),
   'auth/missing_key': row(
     401,
@@ -150,7 +150,7 @@ export const problems = {
     permission,
     'Tenant suspended',
     'This tenant is suspended',
-    'Ask the operator of this API why, and to resume it.',
+    'Ask the operator of this API to resume it.',
   ),
   'auth/insufficient_permission': row(
     403,
@@ -164,7 +164,7 @@ export const problems = {
     permission,
     'Key class not allowed',
     'This class of API key cannot be used here',
-    'Use a secret key, from a server.',
+    'Use a key of a class this route takes; most often that is a secret key, from a server.',
   ),
   'auth/wrong_environment': row(
     403,
@@ -218,14 +218,14 @@ export const problems = {
   'route/not_found': row(
     404,
     invalid,
-    'Not found',
+    'Endpoint not found',
     'No such endpoint',
     'Check the path against the API reference.',
   ),
   'resource/not_found': row(
     404,
     invalid,
-    'Not found',
+    'Resource not found',
     'No such resource',
     'Check the id; ids belong to one tenant and one environment.',
   ),
@@ -325,7 +325,7 @@ export const problems = {
     'rate_limit_error',
     'Rate limit exceeded',
     'Too many requests',
-    'Wait for the seconds in Retry-After.',
+    'Wait as many seconds as Retry-After says.',
   ),
   'quota/exceeded': row(
     429,
@@ -339,7 +339,7 @@ export const problems = {
     'rate_limit_error',
     'Too many failed attempts',
     'Too many failed authentication attempts',
-    'Wait for the seconds in Retry-After, and check the key that is being sent.',
+    'Wait as many seconds as Retry-After says, and check the key that is being sent.',
   ),
   'request/headers_too_large': row(
     431,
@@ -380,7 +380,7 @@ export const problems = {
     502,
     api,
     'Bad upstream response',
-    'The service behind this API answered nonsense',
+    'The service behind this API sent an invalid answer',
     'Try again; if it goes on, tell the operator of this API.',
   ),
   'upstream/blocked_address': row(
@@ -402,28 +402,28 @@ export const problems = {
     api,
     'Cannot verify keys now',
     'API keys cannot be verified right now',
-    'The key may be fine. Try again after the seconds in Retry-After.',
+    'The key may be fine. Try again after as many seconds as Retry-After says.',
   ),
   'limits/unavailable': row(
     503,
     api,
     'Cannot count now',
     'Limits cannot be counted right now',
-    'Try again after the seconds in Retry-After.',
+    'Try again after as many seconds as Retry-After says.',
   ),
   'storage/unavailable': row(
     503,
     api,
     'Storage unavailable',
     'The storage behind this API is unavailable',
-    'Try again after the seconds in Retry-After.',
+    'Try again after as many seconds as Retry-After says.',
   ),
   'gateway/overloaded': row(
     503,
     api,
     'Overloaded',
     'The gateway is overloaded',
-    'Try again after the seconds in Retry-After.',
+    'Try again after as many seconds as Retry-After says.',
   ),
   'gateway/misconfigured': row(
     503,
@@ -525,13 +525,14 @@ export function renderProblem(refusal: Refusal, context: ProblemContext): Proble
     ...refusal.headers,
   }
   if (status === 401) headers['www-authenticate'] ??= challenge(code)
-  if (status >= 500) headers['proxy-status'] ??= `postern; error=${proxyError(status)}`
+  if (status >= 500)
+    headers['proxy-status'] ??= `postern; error=${proxyErrors[code] ?? 'proxy_internal_error'}`
   if (status === 503) headers['retry-after'] ??= '1'
   const body = JSON.stringify({
     type: `${context.ownDocs ? '/docs/errors' : context.docsBase}/${words.top}`,
     title,
     status,
-    detail: refusal.detail ?? detail,
+    detail: status < 500 ? (refusal.detail ?? detail) : detail,
     instance: context.instance,
     code: words.top,
     requestId: context.requestId,
@@ -557,8 +558,11 @@ function challenge(code: ProblemCode): string {
   return `Bearer realm="postern", error="${error}"`
 }
 
-function proxyError(status: number): string {
-  if (status === 504) return 'connection_timeout'
-  if (status === 502) return 'destination_unavailable'
-  return 'proxy_internal_error'
+/** RFC 9209 section 2.3, where a code says more than that the gateway itself is in trouble. */
+const proxyErrors: Readonly<Partial<Record<ProblemCode, string>>> = {
+  'request/transfer_coding': 'http_request_error',
+  'upstream/unreachable': 'destination_unavailable',
+  'upstream/bad_response': 'http_protocol_error',
+  'upstream/blocked_address': 'destination_ip_prohibited',
+  'upstream/timeout': 'http_response_timeout',
 }
