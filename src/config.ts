@@ -1,0 +1,217 @@
+/**
+ * postern.yaml and the environment, as one frozen Config.
+ *
+ * It answers: what was this deployment told to be? It reads no file and no clock, so it can be asked
+ * again at any time; a new Config takes the place of the old one whole, and where a file is bad the
+ * old one stays (threats O6). The danger is a half-understood file: a misspelt `permission` that is
+ * ignored leaves a door open (threats G10). So nothing is ignored, nothing is guessed, and every
+ * fault is told at once, with its line and what was probably meant.
+ */
+
+import { crossFaults } from './config/cross.ts'
+import { readDocument } from './config/document.ts'
+import { type Installation, readInstallation } from './config/environment.ts'
+import { shapeFaults } from './config/issues.ts'
+import type { Environment } from './config/plain.ts'
+import { type ConfigError, type Fault, pathText } from './config/report.ts'
+import { type ConfigFile, fileSchema } from './config/schema.ts'
+import type { LimitPlan, Platform, Route, Scheme, TenantRecord } from './context.ts'
+import { presets } from './keys/schemes.ts'
+
+/** What a deployment was told to be. Frozen all the way down. */
+export type Config = {
+  readonly platforms: readonly Platform[]
+  /** Tenants that the first start makes, with example rows. */
+  readonly seeds: readonly {
+    readonly platform: string
+    readonly tenants: readonly TenantRecord[]
+  }[]
+  readonly server: Pick<Installation, 'host' | 'port'> & {
+    /** Without a slash at its end. null: as the caller named it. */
+    readonly publicUrl: string | null
+    /** Ranges in canonical form, `10.0.0.0/8`. */
+    readonly trustedProxies: readonly string[]
+    readonly shutdownGraceMs: number
+  }
+  readonly storage: Omit<Installation, 'host' | 'port'> & { readonly scope: 'hardened' | 'plain' }
+  readonly keys: {
+    /** Keys remembered in each process, and keys remembered not to exist. */
+    readonly knownMax: number
+    readonly unknownMax: number
+    readonly positiveTtlMs: number
+    readonly negativeTtlMs: number
+    /** How long a known key works on while the store is away. */
+    readonly staleMs: number
+    /** For each client address. */
+    readonly failures: { readonly count: number; readonly windowSeconds: number }
+    readonly lookupsPerAddress: number
+  }
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
+}
+
+export type ParsedConfig =
+  | { readonly ok: true; readonly config: Config }
+  | { readonly ok: false; readonly errors: readonly ConfigError[] }
+
+const errorsMax = 100
+
+/**
+ * Reads postern.yaml (its text; `file` is how errors call it) and the variables of `env`. `handlers`
+ * are the names that routes may use. Never throws; refuses with every error there is, in the order
+ * of the file, the first hundred of them written out. No error holds a secret.
+ */
+export function parseConfig(
+  text: string,
+  file: string,
+  env: Environment,
+  handlers: readonly string[],
+): ParsedConfig {
+  const { installation, faults: ofInstallation } = readInstallation(env)
+  const document = readDocument(text, env)
+  const faults = [...document.faults]
+  const shape = document.value === undefined ? null : fileSchema.safeParse(document.value)
+  if (shape !== null) {
+    faults.push(...shapeFaults(document, shape.error?.issues ?? []))
+    faults.push(...crossFaults(document, { handlers, port: installation.port }))
+  }
+  if (shape?.success && faults.length === 0 && ofInstallation.length === 0) {
+    return { ok: true, config: freeze(toConfig(shape.data, installation)) }
+  }
+  const errors = distinct(faults).map((fault) => ({
+    ...located(fault),
+    file,
+    ...document.place(fault),
+  }))
+  const outside = ofInstallation.map((fault) => ({
+    ...located(fault),
+    file: 'environment',
+    line: 0,
+    column: 0,
+  }))
+  return { ok: false, errors: capped([...inOrder(errors), ...outside]) }
+}
+
+const located = ({ path, message, fix }: Fault) => ({ path: pathText(path), message, fix })
+
+/** The first fault of each field: what follows from it would only repeat it. */
+function distinct(faults: readonly Fault[]): Fault[] {
+  const seen = new Set<string>()
+  return faults.filter(({ path }) => {
+    const text = pathText(path)
+    return text === '' || seen.size !== seen.add(text).size
+  })
+}
+
+const inOrder = (errors: readonly ConfigError[]): ConfigError[] =>
+  errors.toSorted((a, b) => a.line - b.line || a.column - b.column)
+
+function capped(errors: readonly ConfigError[]): readonly ConfigError[] {
+  const last = errors[errorsMax - 1]
+  if (last === undefined || errors.length === errorsMax) return errors
+  const message = `and ${errors.length - errorsMax} more errors after these`
+  return [...errors.slice(0, errorsMax), { ...last, path: '', message, fix: undefined }]
+}
+
+function toConfig(file: ConfigFile, installation: Installation): Config {
+  const { host, port, ...places } = installation
+  const { cache, positiveTtl, negativeTtl, stale, failures, lookupsPerAddress } = file.keys
+  return {
+    platforms: file.platforms.map(toPlatform),
+    seeds: file.platforms.map(({ id, seed }) => ({ platform: id, tenants: seed })),
+    server: {
+      host,
+      port,
+      publicUrl: file.server.publicUrl ?? null,
+      trustedProxies: file.server.trustedProxies,
+      shutdownGraceMs: file.server.shutdownGrace,
+    },
+    storage: { ...places, scope: file.storage.scope },
+    keys: {
+      knownMax: cache.known,
+      unknownMax: cache.unknown,
+      positiveTtlMs: positiveTtl,
+      negativeTtlMs: negativeTtl,
+      staleMs: stale,
+      failures: { count: failures.count, windowSeconds: failures.window },
+      lookupsPerAddress,
+    },
+    log: file.log,
+  }
+}
+
+type PlatformFile = ConfigFile['platforms'][number]
+
+function toPlatform(platform: PlatformFile): Platform {
+  return {
+    id: platform.id,
+    slug: platform.slug,
+    name: platform.name ?? platform.slug,
+    scheme: toScheme(platform.scheme, platform.adopted),
+    hosts: platform.hosts,
+    port: platform.port ?? null,
+    vocabulary: platform.vocabulary,
+    docsUrl: platform.docsUrl ?? null,
+    permissions: Object.entries(platform.permissions).flatMap(([service, actions]) =>
+      [...new Set(actions)].map((action) => `${service}:${action}`),
+    ),
+    limits: toPlan(platform),
+    routes: platform.routes.flatMap(toRoutes),
+  }
+}
+
+function toScheme(scheme: PlatformFile['scheme'], adopted: Scheme['adopted']): Scheme {
+  if (typeof scheme === 'string') return { ...presetOf(scheme), adopted }
+  const base = scheme.preset === undefined ? null : presetOf(scheme.preset)
+  return {
+    name: base?.name ?? 'custom',
+    prefixes: scheme.prefixes ?? base?.prefixes ?? [],
+    adopted,
+    headers: scheme.headers ?? base?.headers ?? ['x-api-key', 'authorization'],
+    tenancy: scheme.tenant ?? base?.tenancy ?? 'required',
+  }
+}
+
+function presetOf(name: string): Scheme {
+  const preset = Object.values(presets).find((candidate) => candidate.name === name)
+  if (preset === undefined) throw new Error(`the schema let an unknown scheme pass: ${name}`)
+  return preset
+}
+
+function toPlan({ environments, classes }: PlatformFile): LimitPlan {
+  return {
+    environments: { test: environments.test.limits, live: environments.live.limits },
+    classes: {
+      ...(classes.secret && { secret: classes.secret.limits }),
+      publishable: classes.publishable.limits,
+    },
+  }
+}
+
+/** One Route for each path. Its id says what it takes, and is unique because no two take the same. */
+function toRoutes(route: PlatformFile['routes'][number]): Route[] {
+  const methods = route.methods === undefined ? null : [...new Set(route.methods)]
+  const paths = typeof route.path === 'string' ? [route.path] : route.path
+  return paths.map((path) => ({
+    id: `${methods?.join(',') ?? '*'} ${path}`,
+    path,
+    methods,
+    handler: route.handler,
+    permission: route.permission ?? null,
+    classes: route.classes,
+    environments: route.environments,
+    cost: route.cost,
+    limits: route.limits,
+    bodyBytesMax: route.body.maxBytes,
+    jsonOnly: route.body.json,
+    requireHttps: route.https,
+    encodedSlash: route.encodedSlash,
+  }))
+}
+
+function freeze<Value>(value: Value): Value {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) freeze(inner)
+  }
+  return value
+}

@@ -1,0 +1,267 @@
+/**
+ * The shape of postern.yaml: every field, its default and what it is for. The JSON Schema that
+ * editors use comes from here, and so does docs/config.md's test. What concerns more than one field
+ * stands in cross.ts.
+ */
+import { z } from 'zod'
+import { presets } from '../keys/schemes.ts'
+import {
+  cidr,
+  duration,
+  judged,
+  limits,
+  list,
+  seconds,
+  section,
+  text,
+  url,
+  whole,
+  yesNo,
+} from './fields.ts'
+import { pathFault } from './path.ts'
+
+/** Operator keys belong to no platform. */
+export const presetNames = Object.keys(presets).filter((name) => name !== 'operator')
+export const methodNames = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+
+const word = '[a-z][a-z0-9_-]{0,31}'
+const keyClass = () => z.enum(['secret', 'publishable'])
+const environment = () => z.enum(['test', 'live'])
+const permissionWord = () =>
+  text(new RegExp(`^${word}$`), 'must be 1 to 32 of a-z 0-9 _ -, starting with a letter')
+
+const prefix = (pattern: RegExp, says: string) =>
+  section({
+    prefix: text(pattern, says).describe('What every such key starts with.'),
+    class: keyClass().describe('secret stays on servers; publishable may be in a browser.'),
+    environment: environment().describe('The environment these keys belong to.'),
+  })
+
+const scheme = () =>
+  z.union([
+    z.enum(presetNames),
+    section({
+      preset: z.enum(presetNames).optional().describe('Start from a preset. This, or prefixes.'),
+      prefixes: list(
+        prefix(
+          /^(?=.{2,32}$)[a-z][a-z0-9]*(?:_[a-z0-9]+)*_$/,
+          'must be lower-case words that each end in _, such as acme_live_',
+        ),
+      )
+        .min(1, { error: 'must name at least one prefix' })
+        .optional()
+        .describe('A scheme of your own. This, or preset.'),
+      headers: list(z.enum(['x-api-key', 'authorization']))
+        .min(1, { error: 'must name at least one header' })
+        .optional()
+        .describe(
+          'The headers a key may come in; the first is the one to document. Default: both.',
+        ),
+      tenant: z
+        .enum(['required', 'implied', 'none'])
+        .optional()
+        .describe('How callers name their tenant. Default: as the preset, else required.'),
+    }),
+  ])
+
+const route = () =>
+  section({
+    path: z
+      .union([
+        judged('must be a path such as /v1/items/:id or /v1/items/**', pathFault),
+        list(judged('must be a path', pathFault)).min(1, { error: 'must name at least one path' }),
+      ])
+      .describe(
+        'A path, or a list of paths served alike. :name is one segment, a last ** the rest.',
+      ),
+    methods: list(z.enum(methodNames))
+      .min(1, { error: 'must name at least one method' })
+      .optional()
+      .describe('Default: every method. GET takes HEAD with it.'),
+    handler: text(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'must be the name of a handler').describe(
+      'The in-process handler that answers.',
+    ),
+    permission: text(
+      new RegExp(`^${word}:${word}$`),
+      'must be one permission of the tree, written service:action',
+    )
+      .optional()
+      .describe('What a key must hold. Default: nothing beyond being good.'),
+    classes: list(keyClass())
+      .min(1, { error: 'must name at least one class' })
+      .default(['secret'])
+      .describe(
+        'The classes of keys that may call. A publishable key calls only where it is named.',
+      ),
+    environments: list(environment())
+      .min(1, { error: 'must name at least one environment' })
+      .default(['test', 'live'])
+      .describe('The environments the route exists for.'),
+    cost: whole(1, 1_000_000).default(1).describe('Units a call takes from every limit.'),
+    limits: limits().default([]).describe('Limits of this route, for each key.'),
+    body: section({
+      maxBytes: whole(0, 1_073_741_824).default(1_048_576).describe('A longer body is a 413.'),
+      json: yesNo().default(false).describe('A body must be JSON, else 415.'),
+    })
+      .prefault({})
+      .describe('What a request body may be.'),
+    https: yesNo().default(false).describe('Refuse callers who do not use HTTPS.'),
+    encodedSlash: yesNo().default(false).describe('Let %2f and %25 stand in the path.'),
+  })
+
+const environmentLimits = (key: string, tenant: string) =>
+  section({
+    limits: section({
+      key: limits().prefault([key]).describe('For each API key.'),
+      tenant: limits().prefault([tenant]).describe('For each tenant, all its keys together.'),
+    })
+      .prefault({})
+      .describe('Default limits of this environment. An empty list: no limit.'),
+  }).prefault({})
+
+const platform = () =>
+  section({
+    id: text(/^plt_[a-z0-9]{1,32}$/, 'must be plt_ and 1 to 32 of a-z 0-9').describe(
+      'What rows carry. Choose once; it stays when the slug changes.',
+    ),
+    slug: text(
+      /^[a-z](?:[a-z0-9-]{0,30}[a-z0-9])?$/,
+      'must be 1 to 32 of a-z 0-9 -, starting with a letter and not ending in -',
+    ).describe('A short name for commands and variables.'),
+    name: text(
+      /^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,100}$/,
+      'must be 1 to 100 characters on one line',
+    )
+      .optional()
+      .describe('The name people read. Default: the slug.'),
+    scheme: scheme()
+      .default('azotte')
+      .describe('How keys look and where they are sent: a preset, or a scheme of your own.'),
+    adopted: list(prefix(/^[A-Za-z0-9._~+/-]{2,32}$/, 'must be 2 to 32 of A-Z a-z 0-9 . _ ~ + / -'))
+      .default([])
+      .describe('Prefixes of keys issued elsewhere: they have no checksum of ours.'),
+    hosts: list(judged('must be a host name', hostFault))
+      .default([])
+      .describe('The host names of this platform, without port. None: any host.'),
+    port: whole(1, 65_535).optional().describe('A listener of its own.'),
+    vocabulary: z
+      .enum(['slash', 'azotte', 'theazo'])
+      .default('slash')
+      .describe('Whose words error.code uses.'),
+    docsUrl: url().optional().describe('Where error pages live. Default: the gateway serves them.'),
+    permissions: z
+      .record(permissionWord(), list(permissionWord()).min(1, { error: 'must name an action' }), {
+        error: 'must be a tree of services and their actions, such as data: [read, write]',
+      })
+      .default({})
+      .describe('Every permission there is, as service: [action, action].'),
+    environments: section({
+      test: environmentLimits('100/min', '500/min').describe('Defaults 100/min, 500/min.'),
+      live: environmentLimits('1000/min', '5000/min').describe('Defaults 1000/min, 5000/min.'),
+    })
+      .prefault({})
+      .describe('What differs between test and live.'),
+    classes: section({
+      secret: section({ limits: limits() }).optional(),
+      publishable: section({ limits: limits().prefault(['100/min']) }).prefault({}),
+    })
+      .prefault({})
+      .describe(
+        "Limits of a class of keys; they win over the environment's. publishable: 100/min.",
+      ),
+    routes: list(route()).min(1, { error: 'must name at least one route' }),
+    seed: list(
+      section({
+        id: text(
+          /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/,
+          'must be 1 to 63 of A-Z a-z 0-9 _ -, starting with a letter or a digit',
+        ).describe('The tenant, as it stands in x-tn.'),
+        suspended: yesNo().default(false).describe('Refuse every call for it.'),
+      }),
+    )
+      .default([])
+      .describe('Tenants with example rows, made at the first start.'),
+  })
+
+/** Exact, lower case, no port: it is compared with what `Host` says. */
+function hostFault(host: string): string | null {
+  if (host !== host.toLowerCase()) return 'must be in lower case'
+  if (host.includes('*')) return 'must be one exact name: wildcards are not matched'
+  if (/:\d+$/.test(host)) return 'must have no port; a listener of its own is the field "port"'
+  if (host.length > 253) return 'must be a host name of at most 253 characters'
+  const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+  if (new RegExp(`^${label}(?:\\.${label})*$`).test(host)) return null
+  return 'must be a host name, such as api.example.com'
+}
+
+export const fileSchema = section({
+  version: z.literal(1, { error: 'must be 1, the only version there is' }),
+  platforms: list(platform())
+    .min(1, { error: 'must name at least one platform' })
+    .describe('The API products guarded by this deployment. They never see each other.'),
+  server: section({
+    publicUrl: url()
+      .optional()
+      .describe('Where callers reach the gateway. Default: as they call it.'),
+    trustedProxies: list(cidr())
+      .default([])
+      .describe('Proxies in front whose X-Forwarded-For and -Proto are believed.'),
+    shutdownGrace: duration('0s', '10min')
+      .prefault('10s')
+      .describe('How long requests under way may take after SIGTERM.'),
+  })
+    .prefault({})
+    .describe('The listener. Address and port come from HOST and PORT.'),
+  storage: section({
+    scope: z
+      .enum(['hardened', 'plain'])
+      .default('hardened')
+      .describe(
+        'hardened holds against SQL injected into a handler; plain does not, and is faster.',
+      ),
+  })
+    .prefault({})
+    .describe('Where the data is comes from DATABASE_URL, REDIS_URL and POSTERN_DIR.'),
+  keys: section({
+    cache: section({
+      known: whole(1, 10_000_000).default(50_000).describe('Keys that exist.'),
+      unknown: whole(1, 10_000_000).default(20_000).describe('Keys that do not.'),
+    })
+      .prefault({})
+      .describe('How many lookups are remembered in each process.'),
+    positiveTtl: duration('0s', '1h')
+      .prefault('2s')
+      .describe('How long a revocation may go unseen.'),
+    negativeTtl: duration('0s', '1h').prefault('5s').describe('How long a key stays unknown.'),
+    stale: duration('0s', '1d')
+      .prefault('1min')
+      .describe('How long a known key works on while the database is away.'),
+    failures: section({
+      count: whole(1, 1_000_000).default(20).describe('Failures before 429.'),
+      window: seconds('1d').prefault('1min').describe('Counted over this time.'),
+    })
+      .prefault({})
+      .describe('Failed authentication, for each client address.'),
+    lookupsPerAddress: whole(1, 10_000)
+      .default(4)
+      .describe('Keys not remembered that are looked up at once, for each client address.'),
+  })
+    .prefault({})
+    .describe('How keys are verified.'),
+  log: section({
+    level: z
+      .enum(['debug', 'info', 'warn', 'error', 'silent'])
+      .default('info')
+      .describe('info has one line for each request.'),
+  })
+    .prefault({})
+    .describe('Lines of JSON on standard output.'),
+})
+
+export type ConfigFile = z.output<typeof fileSchema>
+
+/** The JSON Schema (draft 7, which editors know best) of what may be written, as a file's text. */
+export function schemaText(): string {
+  const schema = z.toJSONSchema(fileSchema, { target: 'draft-07', io: 'input', reused: 'inline' })
+  return `${JSON.stringify({ title: 'postern.yaml', ...schema }, null, 2)}\n`
+}
