@@ -205,6 +205,8 @@ export type LimitState = {
   readonly limit: Limit
   readonly node: number
   readonly remaining: number
+  /** Until the oldest units counted come back: the `t` of RateLimit. >= 0; 0 when none are out. */
+  readonly moreSeconds: number
   readonly resetSeconds: number
 }
 
@@ -288,6 +290,11 @@ export type Exchange = {
   readonly secure: boolean
   /** Adds the gate's headers to the answer and hands the outcome to the log when it has been sent. */
   reply(response: Response, headers: Record<string, string>, outcome: Outcome): Response
+  /**
+   * Holds the request body to a number of bytes while it is read: reading more throws a `Problem`
+   * `request/too_large`. False when it is known already to be larger. Absent where it cannot be done.
+   */
+  limitBody?(bytesMax: number): boolean
 }
 
 /** The long-lived ports of a deployment. */
@@ -297,7 +304,15 @@ export type Ports = {
   /** Speaks as the gateway role: credentials and the gateway's own tables. */
   readonly gatewaySql: Sql
   readonly counter: Counter
+  /** Charges a failed authentication. null: answer it; else the seconds until failures are heard. */
+  chargeFailure(clientAddress: string): Promise<number | null>
   /** Work that outlives the answer: drained on SIGTERM, `waitUntil` on Workers. */
   defer(work: Promise<unknown>): void
-  log(outcome: Outcome): void
+  health(): Promise<Health>
+}
+
+/** What `/readyz` says. Degraded: still serving, with a part missing; `detail` is for operators. */
+export type Health = {
+  readonly status: 'ready' | 'degraded' | 'unavailable' | 'draining'
+  readonly parts: Readonly<Record<string, { readonly ok: boolean; readonly detail: string }>>
 }

@@ -1,0 +1,120 @@
+/**
+ * How many units have passed lately? The arithmetic of the sliding window, and nothing else: no
+ * clock, no store, no names.
+ *
+ * A window of W seconds is cut into 64 sub-windows. A unit is counted in the sub-window it passed
+ * in and held until 65 sub-windows later, so for at least W and at most W + W/64. That is why no
+ * window of W seconds, wherever it starts, ever holds more than the quota, and why a caller spaced
+ * evenly at 0.9 of it is never refused. The danger is the clock: it may step back. A step within
+ * the window counts in the newest sub-window; after a larger one the count starts over, because
+ * units from a future that will not come for hours would otherwise shut the caller out until then.
+ *
+ * The Lua script of runtime/node/borrow-script.ts does the same sums; one suite holds both to it.
+ */
+
+/** Into how many sub-windows a window is cut. */
+export const subWindows = 64
+
+/** How many sub-windows a unit is held for, counted from the one it passed in. */
+export const heldSubWindows = subWindows + 1
+
+/** The largest quota and cost; it fits the counters' 32 bits. */
+export const quotaMax = 1_000_000_000
+
+/** The longest window: a day. Longer periods are billing quotas, which are not counted here. */
+export const windowSecondsMax = 86_400
+
+/** The length of a sub-window in milliseconds: exact in binary for whole seconds. */
+export const subWindowMs = (windowSeconds: number): number => (windowSeconds * 1000) / subWindows
+
+/**
+ * Why a limit cannot be enforced, or null when it can. A quota is a whole number from 1 to
+ * `quotaMax`, a window a whole number of seconds from 1 to `windowSecondsMax`; strings, NaN,
+ * infinities and decimals are refused. For the time a file or a request body is read.
+ */
+export function validateLimit(quota: unknown, windowSeconds: unknown): string | null {
+  if (!isWhole(quota, quotaMax)) return `quota must be a whole number from 1 to ${quotaMax}`
+  if (!isWhole(windowSeconds, windowSecondsMax)) {
+    return `window must be a whole number of seconds from 1 to ${windowSecondsMax}`
+  }
+  return null
+}
+
+/** Why a cost cannot be charged, or null. A negative cost would give units back. */
+export function validateCost(cost: unknown): string | null {
+  return isWhole(cost, quotaMax) ? null : `cost must be a whole number from 1 to ${quotaMax}`
+}
+
+const isWhole = (value: unknown, max: number): boolean =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= max
+
+/** What is held at one place. `slots`: pairs of sub-window index and units, oldest first. */
+export type Window = {
+  /** The newest sub-window that was looked at. */
+  index: number
+  /** Units held now. */
+  used: number
+  slots: number[]
+  /** Where in `slots` the first pair still held stands. */
+  head: number
+}
+
+/** A window that holds nothing. */
+export const emptyWindow = (): Window => ({ index: 0, used: 0, slots: [], head: 0 })
+
+/** Lets go of what is no longer held at `now`. `subMs` as `subWindowMs` gives it. */
+export function advance(window: Window, subMs: number, now: number): void {
+  const index = Math.floor(now / subMs)
+  if (index === window.index) return
+  if (index < window.index) {
+    if (window.index - index > heldSubWindows) forget(window, index)
+    return
+  }
+  window.index = index
+  const { slots } = window
+  let head = window.head
+  while (head < slots.length && slots[head]! + heldSubWindows <= index) {
+    window.used -= slots[head + 1]!
+    head += 2
+  }
+  if (head === slots.length) forget(window, index)
+  else if (head > heldSubWindows * 2) {
+    window.slots = slots.slice(head)
+    window.head = 0
+  } else window.head = head
+}
+
+function forget(window: Window, index: number): void {
+  window.index = index
+  window.used = 0
+  window.slots.length = 0
+  window.head = 0
+}
+
+/** Counts `want` units in the newest sub-window. Call `advance` first; the quota is not looked at. */
+export function charge(window: Window, want: number): void {
+  const { slots, index } = window
+  window.used += want
+  if (slots.length > 0 && slots[slots.length - 2] === index) slots[slots.length - 1]! += want
+  else slots.push(index, want)
+}
+
+/**
+ * Milliseconds from `now` until `units` of those held have come back. 0 when nothing is held. More
+ * units than are held: until the last of them.
+ */
+export function returnMs(window: Window, units: number, subMs: number, now: number): number {
+  const { slots } = window
+  let back = 0
+  for (let i = window.head; i < slots.length; i += 2) {
+    back += slots[i + 1]!
+    if (back >= units || i + 2 === slots.length) return (slots[i]! + heldSubWindows) * subMs - now
+  }
+  return 0
+}
+
+/** Milliseconds from `now` until everything held has come back. 0 when nothing is held. */
+export function wholeMs(window: Window, subMs: number, now: number): number {
+  const { slots } = window
+  return slots.length === 0 ? 0 : (slots[slots.length - 2]! + heldSubWindows) * subMs - now
+}
