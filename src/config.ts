@@ -32,6 +32,8 @@ export type Config = {
     /** Ranges in canonical form, `10.0.0.0/8`. */
     readonly trustedProxies: readonly string[]
     readonly shutdownGraceMs: number
+    /** Processes that count in the same Redis. */
+    readonly nodes: number
   }
   readonly storage: Omit<Installation, 'host' | 'port'> & { readonly scope: 'hardened' | 'plain' }
   readonly keys: {
@@ -124,6 +126,7 @@ function toConfig(file: ConfigFile, installation: Installation): Config {
       publicUrl: file.server.publicUrl ?? null,
       trustedProxies: file.server.trustedProxies,
       shutdownGraceMs: file.server.shutdownGrace,
+      nodes: file.server.nodes,
     },
     storage: { ...places, scope: file.storage.scope },
     keys: {

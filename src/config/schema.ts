@@ -209,6 +209,9 @@ export const fileSchema = section({
     shutdownGrace: duration('0s', '10min')
       .prefault('10s')
       .describe('How long requests under way may take after SIGTERM.'),
+    nodes: whole(1, 1000)
+      .default(1)
+      .describe('Processes that share the Redis; without it, each enforces its part of a limit.'),
   })
     .prefault({})
     .describe('The listener. Address and port come from HOST and PORT.'),
@@ -255,7 +258,7 @@ export const fileSchema = section({
       .describe('info has one line for each request.'),
   })
     .prefault({})
-    .describe('Lines of JSON on standard output.'),
+    .describe('Lines of JSON on standard error.'),
 })
 
 export type ConfigFile = z.output<typeof fileSchema>
