@@ -1,0 +1,245 @@
+/**
+ * The `sql` port on Node: a pool of `pg` clients that all speak as one role.
+ *
+ * It refuses to know what a statement means. The danger is a client that goes back to the pool with
+ * something still open on it; so one goes back only when the server said that it is idle, and every
+ * other one is dropped with its error. A frozen server is a timeout here and a dropped client, never
+ * a caller that waits (threats F1, F2, D21, D26).
+ */
+import pg from 'pg'
+import {
+  type Sql,
+  type SqlResult,
+  type SqlScope,
+  type SqlTransaction,
+  type Statement,
+  StoreDown,
+} from '../../context.ts'
+import { DatabaseFault, HandleMisuse, toFault } from '../../db/fault.ts'
+import { encodeScope } from '../../db/scope.ts'
+import type { Landing } from '../flight.ts'
+import { embeddedClient, type Role, type ScopedClient, scopedClient } from '../scoped-client.ts'
+
+export type SqlOptions = {
+  /** A URL, or the parts of one; `host` may be the folder of a unix socket. */
+  readonly connection:
+    | string
+    | {
+        readonly host: string
+        readonly port?: number
+        readonly user?: string
+        readonly password?: string
+        readonly database?: string
+      }
+  /** The role that every flight takes; null where the login is the role already. */
+  readonly role: Role | null
+  /** Ignored where `role` is given or `embedded` is set: see `Speaking` in runtime/scoped-client.ts. */
+  readonly scope: 'hardened' | 'plain'
+  /** PGlite behind its socket. */
+  readonly embedded: boolean
+  /** Connections at most. */
+  readonly max: number
+  /** For a connection to be made, or for one of the pool to come free. */
+  readonly connectTimeoutMs: number
+  /** The server's own `statement_timeout`. */
+  readonly statementTimeoutMs: number
+  /** Until an unanswered flight is given up. Without it, a second more than the server's. */
+  readonly answerTimeoutMs?: number
+  /** How long a transaction may stay open with nothing running in it. */
+  readonly idleInTransactionTimeoutMs: number
+  /** For the log: what happened to a connection while nobody was using it. */
+  onError(cause: StoreDown): void
+}
+
+/**
+ * Opens a pool; connections are made when they are needed. Statements reject with `DatabaseFault` or
+ * `StoreDown`. `close` waits for what is running, and may be called twice.
+ */
+export function createSql(options: SqlOptions): Sql {
+  const answerTimeoutMs = options.answerTimeoutMs ?? options.statementTimeoutMs + 1000
+  const scoped = options.embedded
+    ? embeddedClient(options)
+    : scopedClient({ ...options, answerTimeoutMs })
+  const pool = openPool(options, scoped, answerTimeoutMs)
+  let closed: Promise<void> | undefined
+  return {
+    query<Row>(scope: SqlScope, statement: Statement) {
+      return new Promise<SqlResult<Row>>((resolve, reject) => {
+        const encoded = encodeScope(scope)
+        pool.connect((error, client) => {
+          if (client === undefined) return reject(toFault(error, false))
+          scoped.single(client, encoded, statement, (landing) => {
+            release(client, landing)
+            // The caller says what its rows look like.
+            if (landing.result !== null) resolve(landing.result as SqlResult<Row>)
+            else reject(faultOf(landing))
+          })
+        })
+      })
+    },
+    begin(scope, begin = 'begin') {
+      return new Promise((resolve, reject) => {
+        const encoded = encodeScope(scope)
+        if (!beginning.test(begin)) throw new Error('not a BEGIN')
+        pool.connect((error, client) => {
+          if (client === undefined) return reject(toFault(error, false))
+          scoped.begin(client, encoded, begin, (landing) => {
+            if (landing.result !== null && landing.status === 'T') {
+              return resolve(new Transaction(client, scoped, options.idleInTransactionTimeoutMs))
+            }
+            release(client, landing)
+            reject(faultOf(landing))
+          })
+        })
+      })
+    },
+    close() {
+      closed ??= pool.end()
+      return closed
+    },
+  }
+}
+
+const beginning =
+  /^begin( isolation level (read (un)?committed|repeatable read|serializable))?( read (only|write))?( (not )?deferrable)?$/
+
+function openPool(options: SqlOptions, scoped: ScopedClient, answerTimeoutMs: number): pg.Pool {
+  const { connection, embedded, statementTimeoutMs, idleInTransactionTimeoutMs } = options
+  const pool = new pg.Pool({
+    ...(typeof connection === 'string' ? { connectionString: connection } : connection),
+    max: options.max,
+    connectionTimeoutMillis: options.connectTimeoutMs,
+    application_name: 'postern',
+    keepAlive: true,
+    ...(embedded
+      ? { pipeline: true, query_timeout: answerTimeoutMs }
+      : {
+          statement_timeout: statementTimeoutMs,
+          idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+        }),
+    // pg waits for the promise; its type does not say so.
+    onConnect: (client) =>
+      new Promise<void>((resolve, reject) => {
+        // The pool makes nothing but clients; the type is that of their base class.
+        scoped.prepare(client as pg.Client, (landing) => {
+          if (landing.result !== null) return resolve()
+          if (landing.status === null) destroy(client as pg.Client)
+          reject(landing.error)
+        })
+      }),
+  })
+  // Without a listener, a connection lost while idle, or while in use, would end the process.
+  pool.on('error', (error) => options.onError(toFaultInPool(error)))
+  pool.on('connect', (client) => client.on('error', () => undefined))
+  return pool
+}
+
+const toFaultInPool = (error: unknown): StoreDown => {
+  const fault = toFault(error, false)
+  return fault instanceof StoreDown ? fault : new StoreDown(fault.message)
+}
+
+// Nothing that answers with one of these outlives its transaction. SET, DO, PREPARE and their like
+// may, so the connection they ran on is not used again.
+const passing = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE'])
+const ending = new Set(['COMMIT', 'ROLLBACK'])
+const saving = new Set(['SAVEPOINT', 'RELEASE', 'ROLLBACK'])
+
+/** Back to the pool if the server says it is idle and nothing can have been left, else gone. */
+function release(client: pg.PoolClient, { status, result, error }: Landing, kept = passing): void {
+  if (status === null) destroy(client)
+  if (status === 'I' && (result === null || kept.has(result.command))) client.release()
+  else client.release(error instanceof Error ? error : new Error('not as it was'))
+}
+
+// A polite goodbye would wait for a server that may never read it.
+const destroy = (client: pg.Client) => client.connection.stream.destroy()
+
+function faultOf({ status, error }: Landing): Error {
+  if (error instanceof HandleMisuse) return error
+  const refused = error instanceof pg.DatabaseError
+  // The session stands, so it was the driver that could not encode a parameter or read a value.
+  if (!refused && error !== null && status !== null) return new DatabaseFault('22000')
+  return toFault(error ?? new Error('the transaction did not open'))
+}
+
+class Transaction implements SqlTransaction {
+  readonly #client: pg.PoolClient
+  readonly #scoped: ScopedClient
+  readonly #idleTimeoutMs: number
+  #idle: ReturnType<typeof setTimeout> | undefined
+  #last: Promise<unknown> = Promise.resolve()
+  #over: Error | null = null
+  #ending = false
+  #marked = false
+
+  constructor(client: pg.PoolClient, scoped: ScopedClient, idleTimeoutMs: number) {
+    this.#client = client
+    this.#scoped = scoped
+    this.#idleTimeoutMs = idleTimeoutMs
+    this.#waitForNext()
+  }
+
+  async query<Row>(statement: Statement): Promise<SqlResult<Row>> {
+    if (this.#ending) throw ended()
+    const landing = await this.#next(statement)
+    // Idle: the statement itself was a COMMIT, which is `end`'s to send.
+    if (landing.status === null || landing.status === 'I') this.#drop(landing)
+    if (landing.result === null) throw faultOf(landing)
+    const { command } = landing.result
+    if (!passing.has(command) && !saving.has(command)) this.#marked = true
+    // The caller says what its rows look like.
+    return landing.result as SqlResult<Row>
+  }
+
+  async end(how: 'commit' | 'rollback'): Promise<void> {
+    if (this.#ending) throw ended()
+    this.#ending = true
+    const landing = await this.#next({ text: how })
+    if (this.#over === null) {
+      this.#over = ended()
+      release(this.#client, this.#marked ? { ...landing, status: null } : landing, ending)
+    }
+    // A rollback needs no answer: where there is none, the connection is gone and so is the rest.
+    if (how === 'rollback') return
+    if (landing.result === null) throw faultOf(landing)
+    // What PostgreSQL answers to COMMIT after a statement failed and the error was swallowed.
+    if (landing.result.command === 'ROLLBACK') throw new DatabaseFault('25P02')
+  }
+
+  /** One at a time, in the order they were asked for. */
+  #next(statement: Statement): Promise<Landing> {
+    const landing = this.#last.then(() => this.#send(statement))
+    this.#last = landing
+    return landing
+  }
+
+  #send(statement: Statement): Promise<Landing> {
+    clearTimeout(this.#idle)
+    if (this.#over !== null) {
+      return Promise.resolve({ status: null, result: null, error: this.#over })
+    }
+    return new Promise((resolve) => {
+      this.#scoped.inside(this.#client, statement, (landing) => {
+        if (!this.#ending) this.#waitForNext()
+        resolve(landing)
+      })
+    })
+  }
+
+  #waitForNext(): void {
+    this.#idle = setTimeout(() => {
+      const error = new Error(`a transaction was idle for ${this.#idleTimeoutMs} ms`)
+      this.#drop({ status: null, result: null, error })
+    }, this.#idleTimeoutMs)
+  }
+
+  #drop(landing: Landing): void {
+    clearTimeout(this.#idle)
+    if (this.#over !== null) return
+    this.#over = landing.error instanceof Error ? toFault(landing.error) : ended()
+    release(this.#client, { ...landing, status: null })
+  }
+}
+
+const ended = () => new HandleMisuse('this transaction is over')

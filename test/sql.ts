@@ -1,0 +1,87 @@
+/** Pools for tests, one per way of speaking for a scope, on databases that have been migrated. */
+import type { Scope, Sql } from '../src/context.ts'
+import { createSql, type SqlOptions } from '../src/runtime/node/sql.ts'
+import { bindScopeFunction } from '../src/runtime/scoped-client.ts'
+import { createDatabase, startEmbedded, type TestDatabase, withClient } from './database.ts'
+
+export const scopeOf = (tenant: string, environment: Scope['environment'] = 'test'): Scope => ({
+  platform: 'plt_t',
+  environment,
+  tenant,
+})
+
+export const limits = {
+  max: 4,
+  connectTimeoutMs: 20_000,
+  statementTimeoutMs: 30_000,
+  idleInTransactionTimeoutMs: 30_000,
+  onError: () => undefined,
+}
+
+/** The tenant role over a database's own login for it. */
+export const tenantSql = (database: TestDatabase, more: Partial<SqlOptions> = {}): Sql =>
+  createSql({
+    connection: database.tenantUrl,
+    role: null,
+    scope: 'hardened',
+    embedded: false,
+    ...limits,
+    ...more,
+  })
+
+/** A database and how to open pools on it as the tenant role. */
+export type Place = { open(more?: Partial<SqlOptions>): Sql; drop(): Promise<void> }
+
+/** Every way of speaking for a scope. `real` ones have backends that can be told apart. */
+export const places: readonly {
+  readonly name: string
+  readonly real: boolean
+  /** Injected SQL cannot change the scope. */
+  readonly hard: boolean
+  start(): Promise<Place>
+}[] = [
+  { name: 'hardened, by SET LOCAL', real: true, hard: true, start: () => real({}) },
+  { name: 'hardened, by the function', real: true, hard: true, start: () => real({}, true) },
+  { name: 'plain', real: true, hard: false, start: () => real({ scope: 'plain' }, false, true) },
+  {
+    name: 'one login that takes the role',
+    real: true,
+    hard: true,
+    start: () => real({ role: 'postern_tenant' }),
+  },
+  { name: 'embedded', real: false, hard: true, start: embedded },
+]
+
+async function real(
+  options: Partial<SqlOptions>,
+  withFunction = false,
+  plainOwner = false,
+): Promise<Place> {
+  const database = await createDatabase({ plainOwner })
+  const text = withFunction
+    ? bindScopeFunction
+    : 'drop function if exists public.postern_bind_scope(text)'
+  await withClient(database.ownerUrl, (client) => client.query(text))
+  const connection = options.role === undefined ? database.tenantUrl : database.ownerUrl
+  return {
+    open: (more) => tenantSql(database, { connection, ...options, ...more }),
+    drop: database.drop,
+  }
+}
+
+async function embedded(): Promise<Place> {
+  const database = await startEmbedded()
+  const { connection } = database
+  return {
+    open: (more) =>
+      createSql({
+        connection,
+        role: 'postern_tenant',
+        scope: 'hardened',
+        embedded: true,
+        ...limits,
+        ...more,
+      }),
+    drop: database.drop,
+  }
+}
