@@ -278,6 +278,8 @@ export type Sql = {
 
 /** What a runtime knows of one exchange that a `Request` cannot say. */
 export type Exchange = {
+  /** As it stood on the wire; '' where there was too little of a request to have one. */
+  readonly method: string
   /** The request target as it was sent (Workers: path and query of the URL). */
   readonly target: string
   /** Lower-case host without port, as `Host` or the absolute-form target named it. */

@@ -1,0 +1,78 @@
+/** What Node knows of one exchange: the port of context.ts, and the one outcome on its way to the log. */
+import type { Exchange, Outcome } from '../../context.ts'
+import type { Frame } from '../../frame.ts'
+import type { Client } from './client-address.ts'
+import type { Incoming } from './incoming.ts'
+
+export class NodeExchange implements Exchange {
+  readonly target: string
+  readonly host: string
+  readonly port: number
+  readonly clientAddress: string
+  readonly secure: boolean
+  /** The gate's headers: laid over the answer's own when its head is written. */
+  headers: Record<string, string> | null = null
+  /** Announced by the request; null when it is chunked. */
+  readonly bodyBytes: number | null
+  #outcome: Outcome | null = null
+  #sent: { readonly status: number; readonly bytes: number; readonly cause: string | null } | null =
+    null
+  readonly #startedMs = performance.now()
+  /** null where there was too little of a request to have one. */
+  readonly #incoming: Incoming | null
+  readonly #log: (outcome: Outcome) => void
+
+  constructor(
+    frame: Frame,
+    port: number,
+    client: Client,
+    incoming: Incoming | null,
+    log: (outcome: Outcome) => void,
+  ) {
+    this.target = frame.target
+    this.host = frame.host
+    this.bodyBytes = frame.bodyBytes
+    this.port = port
+    this.clientAddress = client.address
+    this.secure = client.secure
+    this.#incoming = incoming
+    this.#log = log
+  }
+
+  get method(): string {
+    return this.#incoming?.method ?? ''
+  }
+
+  limitBody(bytesMax: number): boolean {
+    const incoming = this.#incoming
+    if (Math.max(this.bodyBytes ?? 0, incoming?.receivedBytes ?? 0) > bytesMax) return false
+    if (incoming !== null) incoming.bytesMax = bytesMax
+    return true
+  }
+
+  reply(response: Response, headers: Record<string, string>, outcome: Outcome): Response {
+    this.headers = headers
+    this.#outcome = outcome
+    // The client may have gone before the gate had its answer.
+    if (this.#sent !== null) this.#settle()
+    return response
+  }
+
+  /** The answer has gone out, or never will. `status` 0: nothing was sent. */
+  sent(status: number, bytes: number, cause: string | null): void {
+    this.#sent ??= { status, bytes, cause }
+    this.#settle()
+  }
+
+  #settle(): void {
+    const outcome = this.#outcome
+    if (outcome === null || this.#sent === null) return
+    this.#outcome = null
+    if (this.#sent.status !== 0) outcome.status = this.#sent.status
+    outcome.cause ??= this.#sent.cause
+    outcome.requestBytes = this.#incoming?.receivedBytes ?? 0
+    outcome.responseBytes = this.#sent.bytes
+    outcome.durationMs = performance.now() - this.#startedMs
+    this.#log(outcome)
+  }
+}

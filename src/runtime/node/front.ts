@@ -1,0 +1,104 @@
+/**
+ * The HTTP server on Node: bytes in, one `Request` and one `Exchange` out, and the answer back.
+ *
+ * It knows nothing of platforms or keys: what a request means is `fetch`'s business, what a refusal
+ * looks like is `refuse`'s. Here are the listeners, their time limits, and the way to end them.
+ */
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import { type BodyLimits, Incoming } from './incoming.ts'
+import { Intake, type IntakeOptions } from './intake.ts'
+import { Outgoing } from './outgoing.ts'
+
+/** Milliseconds and bytes. */
+export type FrontLimits = BodyLimits & {
+  readonly headersMs: number
+  /** For a whole request with its body, however steadily it comes. */
+  readonly requestMs: number
+  /** Longer than the 60 s of common load balancers, so that it is they who close. */
+  readonly keepAliveMs: number
+}
+
+const defaults: FrontLimits = {
+  headersMs: 10_000,
+  requestMs: 300_000,
+  keepAliveMs: 65_000,
+  bodyBytesMax: 10_485_760,
+  bodyIdleMs: 10_000,
+  drainBytesMax: 65_536,
+  drainMs: 500,
+}
+
+export type FrontOptions = IntakeOptions & { readonly limits?: Partial<FrontLimits> }
+
+export type Front = {
+  /** Listens, and answers the port (for port 0, the one it got). Rejects when it cannot. */
+  listen(port: number, host: string): Promise<number>
+  /**
+   * Takes no more connections, lets what is in flight finish with `Connection: close`, and closes
+   * all. Cuts what is left after `graceMs`. Resolves when every connection is closed.
+   */
+  drain(graceMs: number): Promise<void>
+}
+
+type FrontServer = Server<typeof Incoming, typeof Outgoing>
+
+/** Builds the front; nothing listens yet. Throws when a trusted proxy is not an address or a range. */
+export function createFront(options: FrontOptions): Front {
+  const limits = { ...defaults, ...options.limits }
+  const intake = new Intake(options, limits)
+  const servers: FrontServer[] = []
+  return {
+    async listen(port, host) {
+      const server = createIntakeServer(intake, limits)
+      server.listen(port, host)
+      await once(server, 'listening')
+      servers.push(server)
+      const address = server.address()
+      return typeof address === 'object' && address !== null ? address.port : 0
+    },
+    async drain(graceMs) {
+      intake.draining = true
+      await closeAll(servers, graceMs)
+    },
+  }
+}
+
+function createIntakeServer(intake: Intake, limits: FrontLimits): FrontServer {
+  const server = createServer<typeof Incoming, typeof Outgoing>({
+    IncomingMessage: Incoming,
+    ServerResponse: Outgoing,
+    maxHeaderSize: 16_384,
+    // A missing Host is refused in frame.ts, with the body that every refusal has.
+    requireHostHeader: false,
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: Math.min(1000, limits.headersMs),
+  })
+  // One line more than is allowed, so that it is seen and refused, not dropped (threats F6).
+  server.maxHeadersCount = 101
+  const receive = (incoming: Incoming, outgoing: Outgoing): void => {
+    intake.receive(incoming, outgoing)
+  }
+  server.on('request', receive)
+  server.on('checkExpectation', receive)
+  server.on('checkContinue', intake.receiveExpecting)
+  server.on('clientError', intake.clientError)
+  return server
+}
+
+async function closeAll(servers: readonly FrontServer[], graceMs: number): Promise<void> {
+  const closed = servers.map((server) => once(server, 'close'))
+  // A connection that was answered just before the drain began is idle a moment after it.
+  const sweep = setInterval(() => {
+    for (const server of servers) server.closeIdleConnections()
+  }, 50)
+  const cut = setTimeout(() => {
+    for (const server of servers) server.closeAllConnections()
+  }, graceMs)
+  for (const server of servers) server.close()
+  await Promise.all(closed)
+  clearInterval(sweep)
+  clearTimeout(cut)
+}

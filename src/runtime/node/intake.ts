@@ -1,0 +1,218 @@
+/**
+ * Each request from the parser to its answer.
+ *
+ * Whatever does not frame as one clear request is refused before a `Request` is made of it, and the
+ * path in that `Request` is the canonical one. The danger is the connection: what is left on it after
+ * a refusal must never be read as the next request (threats R1-R15), and no answer may go to
+ * another's question.
+ */
+import type { Socket } from 'node:net'
+import { getRequestListener, RequestError } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { Exchange, Outcome } from '../../context.ts'
+import { inspectFrame } from '../../frame.ts'
+import { Problem, type ProblemCode, type Refusal } from '../../problem.ts'
+import { canonicalPath } from '../../routing.ts'
+import { type ClientAddress, createClientAddress } from './client-address.ts'
+import { Connection } from './connection.ts'
+import { NodeExchange } from './exchange.ts'
+import type { BodyLimits, Incoming } from './incoming.ts'
+import { Outgoing } from './outgoing.ts'
+import { messageOf, nextTurn, sendStream, sendWhole, streamOf } from './send.ts'
+
+export type IntakeOptions = {
+  /** Answers a well-framed request. What it throws becomes a refusal. */
+  fetch(request: Request, exchange: Exchange): Response | Promise<Response>
+  /** Answers what never became a request, or broke. Must not throw. */
+  refuse(refusal: Refusal, exchange: Exchange): Response
+  log(outcome: Outcome): void
+  /** Addresses and CIDR ranges whose `X-Forwarded-*` is believed. */
+  readonly trustedProxies: readonly string[]
+}
+
+/** What a server's listeners are. Throws when a trusted proxy is neither an address nor a range. */
+export class Intake {
+  /** Set to have every connection end with its next answer. */
+  draining = false
+  readonly #options: IntakeOptions
+  readonly #limits: BodyLimits
+  readonly #clients: ClientAddress
+  readonly #connections = new WeakMap<Socket, Connection>()
+  readonly #adapter: ReturnType<typeof getRequestListener>
+  // The adapter names no exchange when it cannot make a Request, but it says so at once.
+  #entering: Outgoing | null = null
+
+  constructor(options: IntakeOptions, limits: BodyLimits) {
+    this.#options = options
+    this.#limits = limits
+    this.#clients = createClientAddress(options.trustedProxies)
+    this.#adapter = getRequestListener(
+      (request, { outgoing }) => {
+        if (!(outgoing instanceof Outgoing)) throw new TypeError('not a response of this front')
+        return this.#serve(request, outgoing)
+      },
+      {
+        errorHandler: (error) => this.#broken(error, this.#entering),
+        autoCleanupIncoming: false,
+        // HTTP/1.0 may come without a Host; the URL needs one.
+        hostname: 'localhost',
+      },
+    )
+  }
+
+  /** One request, as far as its headers. */
+  receive(incoming: Incoming, outgoing: Outgoing): void {
+    const connection = this.#connectionOf(incoming.socket)
+    // Unanswered: the connection is closed after the answer that made it deaf.
+    if (connection.deaf) return
+    incoming.limits = this.#limits
+    incoming.bytesMax = this.#limits.bodyBytesMax
+    const { method = '', url = '', httpVersion, rawHeaders } = incoming
+    const frame = inspectFrame({ method, target: url, httpVersion, rawHeaders })
+    const refused = 'code' in frame
+    const exchange = new NodeExchange(
+      refused ? { target: url, host: '', bodyBytes: null } : frame,
+      connection.port,
+      this.#clients.clientOf(connection.peer, rawHeaders),
+      incoming,
+      this.#options.log,
+    )
+    outgoing.enter(exchange, connection)
+    outgoing.onBadHead = () => this.#giveUp(outgoing, badHead)
+    outgoing.on('close', () => this.#left(outgoing))
+    if (refused) connection.deaf = frame.headers?.connection === 'close'
+    const canonical = refused ? frame : canonicalPath(frame.target, { encodedSlash: true })
+    if ('code' in canonical) {
+      this.#giveUp(outgoing, canonical)
+      return
+    }
+    incoming.url = canonical.path + canonical.search
+    this.#entering = outgoing
+    void this.#adapter(incoming, outgoing)
+  }
+
+  /** `Expect: 100-continue`: 100 is sent when somebody reads the body, and not before (threats H9). */
+  readonly receiveExpecting = (incoming: Incoming, outgoing: Outgoing): void => {
+    incoming.onWanted = () => {
+      if (!outgoing.headersSent) outgoing.writeContinue()
+    }
+    this.receive(incoming, outgoing)
+  }
+
+  #connectionOf(socket: Socket): Connection {
+    const known = this.#connections.get(socket)
+    if (known !== undefined) return known
+    const made = new Connection(this.#clients.peerOf(socket), socket.localPort ?? 0, this)
+    this.#connections.set(socket, made)
+    return made
+  }
+
+  #left(outgoing: Outgoing): void {
+    const connection = outgoing.leave()
+    const refusal = connection?.refusal ?? null
+    if (connection === null || connection.pending > 0 || refusal === null) return
+    void this.#refuseRaw(outgoing.req.socket, connection, refusal)
+  }
+
+  #serve(request: Request, outgoing: Outgoing): Response | Promise<Response> {
+    const { exchange } = outgoing
+    if (exchange === null) throw new TypeError('a response that was never received')
+    const deliver = (response: Response) => this.#deliver(response, outgoing)
+    const broken = (error: unknown) => this.#broken(error, outgoing)
+    if (outgoing.hasBody || outgoing.isBehind) {
+      return this.#serveLater(request, outgoing, exchange).catch(broken)
+    }
+    try {
+      const answer = this.#options.fetch(request, exchange)
+      return answer instanceof Promise ? answer.then(deliver).catch(broken) : deliver(answer)
+    } catch (error) {
+      return broken(error)
+    }
+  }
+
+  /**
+   * Only once the parser is done with what has arrived does it show whether a body is whole, or bad.
+   * What is pipelined behind it waits too, so that requests start in the order they were sent.
+   */
+  async #serveLater(request: Request, outgoing: Outgoing, exchange: Exchange): Promise<Response> {
+    await nextTurn()
+    const { failure } = outgoing.req
+    if (failure !== null) throw failure
+    return this.#deliver(await this.#options.fetch(request, exchange), outgoing)
+  }
+
+  #deliver(response: Response, outgoing: Outgoing): Response {
+    const body = streamOf(response)
+    if (body === null) return response
+    sendStream(response, body, outgoing).catch((error) => {
+      if (outgoing.headersSent) outgoing.breakOff('the body of the answer failed')
+      else this.#giveUp(outgoing, refusalOf(error))
+    })
+    return RESPONSE_ALREADY_SENT
+  }
+
+  #broken(error: unknown, outgoing: Outgoing | null): Response {
+    const exchange = outgoing?.exchange ?? null
+    if (exchange === null) return new Response(null, { status: 500 })
+    return this.#options.refuse(refusalOf(error), exchange)
+  }
+
+  /** Refuses outside the adapter. */
+  #giveUp(outgoing: Outgoing, refusal: Refusal): void {
+    const { exchange } = outgoing
+    outgoing.onBadHead = null
+    if (exchange === null) return
+    if (refusal.headers?.connection === 'close') outgoing.shouldKeepAlive = false
+    const response = this.#options.refuse(refusal, exchange)
+    nextTurn()
+      .then(() => sendWhole(response, outgoing))
+      .catch(() => outgoing.destroy())
+  }
+
+  /** What the parser or the clock has against a connection. */
+  readonly clientError = (error: NodeJS.ErrnoException, socket: Socket): void => {
+    const connection = this.#connectionOf(socket)
+    if (connection.refusal !== null) return
+    if (!socket.writable || error.code === 'ECONNRESET' || socket.bytesRead === 0) {
+      socket.destroy()
+      return
+    }
+    const refusal: Refusal = { code: parserCodes[error.code ?? ''] ?? 'request/malformed' }
+    connection.deaf = true
+    connection.refusal = refusal
+    // A body at fault: whoever reads it answers. Else what came before is answered first.
+    if (connection.current !== null) connection.current.req.fail(Problem.of(refusal))
+    else void this.#refuseRaw(socket, connection, refusal)
+  }
+
+  /** Answers on the bare socket, where there is no request to answer. */
+  async #refuseRaw(socket: Socket, connection: Connection, refusal: Refusal): Promise<void> {
+    if (!socket.writable) return
+    const { port, peer } = connection
+    const exchange = new NodeExchange(nowhere, port, peer, null, this.#options.log)
+    const response = this.#options.refuse(refusal, exchange)
+    const { head, body } = await messageOf(response, exchange.headers ?? {})
+    if (!socket.writable) return
+    socket.write(head, 'latin1')
+    socket.end(body)
+    exchange.sent(response.status, body.length, null)
+    const timer = setTimeout(() => socket.destroy(), this.#limits.drainMs)
+    socket.once('close', () => clearTimeout(timer))
+  }
+}
+
+const nowhere = { target: '', host: '', bodyBytes: 0 }
+const badHead: Refusal = { code: 'internal/error', cause: 'a header that cannot be written' }
+
+const parserCodes: Readonly<Record<string, ProblemCode>> = {
+  HPE_HEADER_OVERFLOW: 'request/headers_too_large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'request/too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request/timeout',
+}
+
+/** A message may hold what was bound to a statement (threats F9), so only the error's name is kept. */
+function refusalOf(error: unknown): Refusal {
+  if (error instanceof Problem) return error.refusal
+  if (error instanceof RequestError) return { code: 'request/malformed', cause: error.message }
+  return { code: 'internal/error', cause: error instanceof Error ? error.name : typeof error }
+}

@@ -1,0 +1,150 @@
+/**
+ * An answer on its way out: `ServerResponse`, with the gate's headers laid over the answer's own in
+ * one flat list, and the connection ended properly when the request was not read to its end.
+ *
+ * The danger is the rest of an unread body: it must not be taken for the next request, and closing
+ * at once would take the answer away from a client that is still sending (threats R13).
+ */
+import { type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Connection } from './connection.ts'
+import type { NodeExchange } from './exchange.ts'
+import type { Incoming } from './incoming.ts'
+
+type HeadersGiven = OutgoingHttpHeaders | OutgoingHttpHeader[]
+type Chunk = string | Uint8Array
+type Written = (error?: Error | null) => void
+
+export class Outgoing extends ServerResponse<Incoming> {
+  exchange: NodeExchange | null = null
+  /** The request announces a body; whether all of it is here shows once the parser has returned. */
+  hasBody = false
+  /** Sends another answer when this one's head cannot be written (a line break in a header). */
+  onBadHead: (() => void) | null = null
+  #connection: Connection | null = null
+  #bodyBytes = 0
+  #badHead = false
+  #ending = false
+
+  /** Takes its place among the unanswered requests of its connection. */
+  enter(exchange: NodeExchange, connection: Connection): void {
+    this.exchange = exchange
+    this.hasBody = exchange.bodyBytes !== 0
+    this.#connection = connection
+    connection.pending += 1
+    connection.current = this
+  }
+
+  /** Other requests of the connection are still unanswered: the client pipelines. */
+  get isBehind(): boolean {
+    return this.#connection !== null && this.#connection.pending > 1
+  }
+
+  /** Answered, or never to be. The connection it stood on, or null when it had left before. */
+  leave(): Connection | null {
+    this.sent()
+    const connection = this.#connection
+    this.#connection = null
+    if (connection === null) return null
+    connection.pending -= 1
+    if (connection.pending === 0) connection.current = null
+    return connection
+  }
+
+  override writeHead(status: number, reason?: string | HeadersGiven, given?: HeadersGiven): this {
+    if (this.#unread || this.#connection?.ending) this.shouldKeepAlive = false
+    const own = typeof reason === 'object' ? reason : given
+    const headers = this.#layOver(pairsOf(own), this.exchange?.headers ?? {})
+    // What follows a last answer is not to be executed: nobody would be told.
+    if (!this.shouldKeepAlive && this.#connection !== null) this.#connection.deaf = true
+    try {
+      return super.writeHead(status, headers)
+    } catch (error) {
+      if (this.onBadHead === null || this.headersSent) throw error
+      this.statusMessage = ''
+      this.#badHead = true
+      return this
+    }
+  }
+
+  get #unread(): boolean {
+    return this.hasBody && !this.req.complete
+  }
+
+  /** The gate's headers win over the answer's own; those of the connection are Node's to write. */
+  #layOver(own: OutgoingHttpHeaders, gate: Record<string, string>): OutgoingHttpHeader[] {
+    const list: OutgoingHttpHeader[] = []
+    for (const name in own) {
+      const value = own[name]
+      const lower = name.toLowerCase()
+      if (lower === 'connection' && value === 'close') this.shouldKeepAlive = false
+      if (value === undefined || neverSent.has(lower) || Object.hasOwn(gate, lower)) continue
+      list.push(name, value)
+    }
+    for (const name in gate) list.push(name, gate[name] ?? '')
+    return list
+  }
+
+  override write(chunk: Chunk, encoding?: BufferEncoding | Written, written?: Written): boolean {
+    this.#bodyBytes += Buffer.byteLength(chunk)
+    return typeof encoding === 'string'
+      ? super.write(chunk, encoding, written)
+      : super.write(chunk, encoding ?? written)
+  }
+
+  /**
+   * Ends the answer. While the request's body is still coming, the answer goes out at once and its
+   * end is held back until that body has been drained, within the limits: Node then closes.
+   */
+  override end(chunk?: Chunk | (() => void), encoding?: BufferEncoding | (() => void)): this {
+    if (this.#badHead) {
+      this.#badHead = false
+      this.onBadHead?.()
+      return this
+    }
+    if (this.#ending) return this
+    this.#ending = true
+    const last = typeof chunk === 'function' ? undefined : chunk
+    const coding = typeof encoding === 'string' ? encoding : 'utf8'
+    if (!this.#unread || this.destroyed) {
+      if (last === undefined) return super.end()
+      this.#bodyBytes += Buffer.byteLength(last)
+      return super.end(last, coding)
+    }
+    if (last === undefined) this.flushHeaders()
+    else this.write(last, coding)
+    this.sent()
+    this.req.discard(() => super.end())
+    return this
+  }
+
+  /** Cuts an answer that cannot be finished, so that it does not look whole. */
+  breakOff(cause: string): void {
+    this.sent(cause)
+    this.destroy()
+  }
+
+  /** Hands the outcome to the log, the first time it is called. */
+  sent(cause = 'the client went away'): void {
+    const whole = this.#ending && (this.writableFinished || this.#unread)
+    const bytes = this.req.method === 'HEAD' ? 0 : this.#bodyBytes
+    const status = this.headersSent ? this.statusCode : 0
+    this.exchange?.sent(status, bytes, whole ? null : cause)
+  }
+}
+
+/** Names and values; Node itself gives a list now and then. */
+function pairsOf(headers: HeadersGiven | undefined): OutgoingHttpHeaders {
+  if (!Array.isArray(headers)) return headers ?? {}
+  const pairs: OutgoingHttpHeaders = {}
+  for (let at = 0; at < headers.length; at += 2) pairs[String(headers[at])] = headers[at + 1]
+  return pairs
+}
+
+const neverSent: ReadonlySet<string> = new Set([
+  'server',
+  'x-powered-by',
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'upgrade',
+])
