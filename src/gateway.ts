@@ -1,0 +1,122 @@
+/**
+ * The life of a request, top to bottom. Read this first.
+ *
+ * Each step asks one room one question. A room answers with a value or a refusal; `must` turns a
+ * refusal into the way out. No cheaper check follows a dearer one, and nothing reaches a handler
+ * before every check has passed. The rooms do not know each other: they meet here.
+ */
+import { checkBody, readJson } from './body.ts'
+import type { Exchange, Platform, Ports, Principal, Scope } from './context.ts'
+import { createRoot } from './db/root.ts'
+import { bindDb } from './db/scope.ts'
+import { type Handlers, mountHandlers } from './handler.ts'
+import { principalOf, readCredential } from './keys/authenticate.ts'
+import { authorize } from './keys/authorize.ts'
+import { createTenants, readTenant, type TenantsOptions } from './keys/tenant.ts'
+import { createVerifier, type VerifierOptions } from './keys/verify.ts'
+import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
+import { ownPath } from './own-paths.ts'
+import { Problem, type Refusal } from './problem.ts'
+import { canonicalPath, createRouter } from './routing.ts'
+import { isFailedProof, must, refusalOf, Visit } from './visit.ts'
+
+type Ours = 'findKey' | 'findTenant' | 'rehash' | 'defer'
+
+export type GatewayOptions = {
+  readonly platforms: readonly Platform[]
+  readonly keys: Omit<VerifierOptions, Ours> & Omit<TenantsOptions, Ours>
+  readonly limits: Omit<LimiterOptions, 'counter'>
+  /** How callers reach the gateway, without a slash at its end; null: as they named it. */
+  readonly publicUrl: string | null
+}
+
+export type Gateway = {
+  /** Answers a request whose framing has passed. Never rejects. */
+  fetch(request: Request, exchange: Exchange): Promise<Response>
+  /** Answers what was refused before there was a request to speak of. */
+  refuse(refusal: Refusal, exchange: Exchange): Response
+}
+
+/** Builds the gateway. Everything but `ports` is fixed here: a new Config means a new gateway. */
+export function createGateway(options: GatewayOptions, ports: Ports, handlers: Handlers): Gateway {
+  const { platforms, keys, publicUrl } = options
+  const root = createRoot(ports.gatewaySql)
+  const router = createRouter(platforms)
+  const verifier = createVerifier({ ...keys, ...root, defer: ports.defer })
+  const tenants = createTenants({ ...keys, ...root })
+  const limiter = createLimiter({ ...options.limits, counter: ports.counter })
+  const handle = mountHandlers(platforms, handlers)
+
+  // The order of checks. The runtime's front has judged the framing: 400 417 431 501.
+  async function pass(request: Request, exchange: Exchange, visit: Visit): Promise<Response> {
+    const { method, headers } = request
+    const { target, host, port, clientAddress } = exchange
+    const now = Date.now()
+    const own = ownPath(request, target, ports.health) // 404 405 503
+    if (own !== null) return own
+    const platform = visit.at(router.platformFor(host, port)) // 421
+    const { path, search } = must(canonicalPath(target, { encodedSlash: true })) // 400 414
+    const route = visit.on(path, router.match(platform, method, path)) // 400 404 405
+    must(checkBody(route, request, exchange)) // 403 413 415
+    const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401
+    const { record } = must(await verifier.verify(key, platform, now, clientAddress)) // 401 429 503
+    const sent = must(readTenant(headers, platform.scheme)) // 400
+    const { tenant } = must(await tenants.bind(record, sent.tenant, platform, now)) // 400 403 503
+    const principal = visit.as(principalOf(record, tenant))
+    must(authorize(record, route, { method, path, clientAddress, headers })) // 403
+    visit.charged(await limiter.charge(platform, route, record, tenant), route.cost) // 429 503
+    const body = await readJson(route, request) // 400 408 413 415
+    const db = bindDb(ports.tenantSql, scopeOf(principal))
+    const given = { db, principal, body, requestId: visit.outcome.requestId }
+    return handle(route, canonicalRequest(request, path, search), given) // the handler's own
+  }
+
+  /** A failed proof is charged to the client's address; past its share it is no longer heard. */
+  async function heard(refusal: Refusal, { clientAddress }: Exchange): Promise<Refusal> {
+    const waitSeconds = isFailedProof(refusal) ? await ports.chargeFailure(clientAddress) : null
+    if (waitSeconds === null) return refusal
+    const headers = { 'retry-after': String(waitSeconds) }
+    return { code: 'auth/too_many_failures', headers, cause: refusal.code }
+  }
+
+  return {
+    async fetch(request, exchange) {
+      const visit = new Visit(exchange)
+      try {
+        return visit.answer(await pass(request, exchange, visit))
+      } catch (thrown) {
+        const refusal = await heard(refusalOf(thrown), exchange)
+        return visit.refuse(refusal, publicUrl ?? originOf(request.url))
+      }
+    },
+    refuse: (refusal, exchange) => new Visit(exchange).refuse(refusal, publicUrl ?? ''),
+  }
+}
+
+/**
+ * The canonical path is the only one anyone sees, so a request that spelt it otherwise is remade.
+ * Its query may differ from what was sent: a URL writes `"` as `%22`.
+ */
+function canonicalRequest(request: Request, path: string, search: string): Request {
+  const { url, method, headers, bodyUsed } = request
+  const origin = originOf(url)
+  const rest = url.charAt(origin.length + path.length)
+  if (url.startsWith(path, origin.length) && (rest === '' || rest === '?')) return request
+  // A body that has been read is in `given`, and cannot be read again from a copy.
+  const body = bodyUsed ? null : request.body
+  // The type of Node's fetch does not know `duplex`, without which a stream is no body.
+  return new Request(origin + path + search, {
+    method,
+    headers,
+    body,
+    duplex: 'half',
+  } as RequestInit)
+}
+
+function scopeOf({ platform, environment, tenant }: Principal): Scope {
+  if (tenant !== null) return { platform, environment, tenant }
+  const cause = 'a handler acts for a tenant, and this platform has none'
+  throw new Problem('gateway/misconfigured', { cause })
+}
+
+const originOf = (url: string): string => url.slice(0, url.indexOf('/', url.indexOf('://') + 3))

@@ -1,0 +1,99 @@
+/**
+ * The entry on Node: reads the config, starts the deployment, seeds an empty one, and answers the
+ * process's signals. SIGTERM and SIGINT drain; SIGHUP swaps a good config in and keeps the last good
+ * one when the file is bad.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+import { renderErrors } from './config/report.ts'
+import { type Config, parseConfig } from './config.ts'
+import type { Handlers } from './handler.ts'
+import { subscriptionsHandler } from './handlers/subscriptions.ts'
+import { type Deployment, deploy } from './runtime/node/deployment.ts'
+import { firstStart } from './runtime/node/first-start.ts'
+import { createLog, type Log } from './runtime/node/log.ts'
+import { readRootSecrets } from './runtime/node/secrets.ts'
+import { welcome } from './runtime/node/welcome.ts'
+
+/** The in-process handlers, by the names that routes use. */
+export const handlers: Handlers = { subscriptions: subscriptionsHandler }
+
+const envFile = '.env.local'
+
+/**
+ * Serves the config named by the first argument (`postern.yaml`) and resolves once it listens; the
+ * process ends on SIGTERM or SIGINT. Rejects with sentences for the person who started it.
+ */
+export async function main([file = 'postern.yaml']: readonly string[]): Promise<void> {
+  // Whoever reads the welcome may go (`| head`), which must not end the process.
+  process.stdout.on('error', () => undefined)
+  const config = readConfig(file)
+  const log = createLog(config.log.level)
+  const { databaseUrl, tenantDatabaseUrl, folder } = config.storage
+  const embedded = databaseUrl === null && tenantDatabaseUrl === null
+  const secrets = readRootSecrets(process.env, embedded ? folder : null)
+  const deployment = await deploy(config, secrets, handlers, log)
+  try {
+    await deployment.listen()
+    const first = await firstStart(config, deployment, secrets, envFile)
+    process.stdout.write(welcome(config, deployment, first, envFile))
+  } catch (error) {
+    await deployment.close()
+    throw error
+  }
+  onSignals(file, deployment, log)
+}
+
+/** Throws every error of the file at once, each with its line. */
+function readConfig(file: string): Config {
+  if (!existsSync(file))
+    throw new Error(`there is no ${file} here; name a config file, or copy postern.yaml`)
+  const parsed = parseConfig(readFileSync(file, 'utf8'), file, process.env, Object.keys(handlers))
+  if (parsed.ok) return parsed.config
+  throw new Error(`the config is not valid\n${renderErrors(parsed.errors)}`)
+}
+
+function onSignals(file: string, deployment: Deployment, log: Log): void {
+  let ending = false
+  async function end(code: number): Promise<void> {
+    // npm forwards Ctrl-C, so it may arrive twice; the second one must not cut the first one short.
+    if (ending) return
+    ending = true
+    try {
+      await deployment.close()
+      process.stdout.write(`\n  stopped. The data is in ${deployment.storage.name}\n`)
+    } catch (error) {
+      log.error('stopping failed', { cause: messageOf(error) })
+      code = 1
+    }
+    await log.close()
+    process.exit(code)
+  }
+  process.on('SIGTERM', () => void end(0))
+  process.on('SIGINT', () => void end(0))
+  process.on('SIGHUP', () => {
+    try {
+      const config = readConfig(file)
+      const waiting = deployment.swap(config)
+      log.setLevel(config.log.level)
+      const but = waiting.length === 0 ? '' : `, except what needs a restart: ${waiting.join(', ')}`
+      log.warn(`${file} was read again and is in force${but}`)
+    } catch (error) {
+      log.error(`${file} was not taken; the last good one stays`, { cause: messageOf(error) })
+    }
+  })
+  void deployment.storage.lost.then((error) => {
+    log.error('storage is lost', { cause: error.message })
+    return end(1)
+  })
+}
+
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error)
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  main(process.argv.slice(2)).catch((error: unknown) => {
+    process.stderr.write(`postern: ${messageOf(error)}\n`)
+    process.exit(1)
+  })
+}

@@ -1,0 +1,45 @@
+/**
+ * The paths that are the gateway's own on every host and port, before any platform is known. Config
+ * refuses a route that collides with one of them.
+ */
+import type { Health } from './context.ts'
+import { docsPage } from './docs/pages.ts'
+import { Problem } from './problem.ts'
+
+/** A path of the gateway's own, exact or with all that lies below it. */
+export const ownPaths = ['/livez', '/readyz', '/docs', '/.well-known'] as const
+
+const fresh = { 'content-type': 'application/json', 'cache-control': 'no-store' }
+
+/**
+ * Answers a request for an own path; null when the target is not one. Throws `route/not_found` for
+ * a page that does not exist below one, and `route/method_not_allowed` for anything but GET, HEAD.
+ */
+export function ownPath(
+  request: Request,
+  target: string,
+  health: () => Promise<Health>,
+): Response | Promise<Response> | null {
+  const path = pathOf(target)
+  if (!ownPaths.some((own) => path === own || path.startsWith(`${own}/`))) return null
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    throw new Problem('route/method_not_allowed', { headers: { allow: 'GET, HEAD' } })
+  }
+  if (path === '/livez') return new Response('{"status":"alive"}', { headers: fresh })
+  if (path === '/readyz') return ready(health)
+  const page = docsPage(path, request.headers.get('accept'))
+  if (page === null) throw new Problem('route/not_found')
+  return new Response(page.body, { status: page.status, headers: page.headers })
+}
+
+function pathOf(target: string): string {
+  const query = target.indexOf('?')
+  return query < 0 ? target : target.slice(0, query)
+}
+
+/** Degraded still takes traffic: 200, and the body says what is missing. */
+async function ready(health: () => Promise<Health>): Promise<Response> {
+  const found = await health()
+  const status = found.status === 'ready' || found.status === 'degraded' ? 200 : 503
+  return new Response(JSON.stringify(found), { status, headers: fresh })
+}

@@ -1,0 +1,214 @@
+/**
+ * A running gateway on Node: storage, counter, front and the gateway between them, wired once. The
+ * gateway itself is swapped whole when there is a new Config; everything else stays.
+ */
+import type { Config } from '../../config.ts'
+import type { Health, Ports } from '../../context.ts'
+import { createGateway, type Gateway } from '../../gateway.ts'
+import type { Handlers } from '../../handler.ts'
+import { memoryCounter } from '../../limits/memory.ts'
+import { createFailureGuard, type FailureGuard } from './failures.ts'
+import { createFront, type Front } from './front.ts'
+import type { Log } from './log.ts'
+import { connectRedis, type RedisStore } from './redis.ts'
+import type { RootSecrets } from './secrets.ts'
+import { openStorage, type Storage } from './storage.ts'
+
+export type Deployment = {
+  readonly ports: Ports
+  readonly storage: Storage
+  /** Where each platform is reached, in the order of the config. */
+  readonly urls: ReadonlyMap<string, string>
+  /** For people: where requests are counted. */
+  readonly counting: string
+  /** Opens the listeners. Rejects when a port is taken. */
+  listen(): Promise<void>
+  /**
+   * Takes another Config. Throws, and keeps the old one, when it cannot. Answers the fields whose new
+   * values wait for a restart.
+   */
+  swap(config: Config): readonly string[]
+  /** Lets requests finish, for `shutdownGraceMs` at most, then closes everything. Once. */
+  close(): Promise<void>
+}
+
+/** Opens storage and counter, and builds the gateway; nothing listens yet. */
+export async function deploy(
+  config: Config,
+  secrets: RootSecrets,
+  handlers: Handlers,
+  log: Log,
+): Promise<Deployment> {
+  const storage = await openStorage(config.storage, (message) => log.warn(message))
+  try {
+    return await wire(config, secrets, handlers, log, storage)
+  } catch (error) {
+    await storage.close()
+    throw error
+  }
+}
+
+async function wire(
+  started: Config,
+  secrets: RootSecrets,
+  handlers: Handlers,
+  log: Log,
+  storage: Storage,
+): Promise<Deployment> {
+  let config = started
+  const redis = await openRedis(config.storage.redisUrl, log)
+  const local = memoryCounter()
+  let guard = guardOf(config)
+  const deferred = createDeferred(log)
+  let draining = false
+
+  const ports: Ports = {
+    tenantSql: storage.tenantSql,
+    gatewaySql: storage.gatewaySql,
+    counter: redis?.counter ?? local,
+    chargeFailure: (clientAddress) => guard.charge(clientAddress),
+    defer: deferred.defer,
+    health: () => healthOf(storage, redis, draining),
+  }
+  const build = ({ platforms, keys, server }: Config): Gateway =>
+    createGateway(
+      {
+        platforms,
+        keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
+        limits: { local, nodeShare: 1 / server.nodes },
+        publicUrl: server.publicUrl,
+      },
+      ports,
+      handlers,
+    )
+
+  let gateway = build(config)
+  const front = createFront({
+    fetch: (request, exchange) => gateway.fetch(request, exchange),
+    refuse: (refusal, exchange) => gateway.refuse(refusal, exchange),
+    log: log.outcome,
+    trustedProxies: config.server.trustedProxies,
+  })
+  const urls = new Map<string, string>()
+  let closed: Promise<void> | undefined
+
+  async function close(): Promise<void> {
+    draining = true
+    await front.drain(config.server.shutdownGraceMs)
+    await deferred.settled()
+    await redis?.close()
+    await storage.close()
+  }
+
+  return {
+    ports,
+    storage,
+    urls,
+    counting: redis === null ? 'in memory' : 'in Redis',
+    async listen() {
+      const { host, port } = config.server
+      const shared = config.platforms.some((platform) => platform.port === null)
+      const main = shared ? await listenOn(front, port, host) : 0
+      for (const platform of config.platforms) {
+        const own = platform.port === null ? main : await listenOn(front, platform.port, host)
+        urls.set(platform.slug, `http://${reachableHost(host)}:${own}`)
+      }
+    },
+    swap(next) {
+      gateway = build(next)
+      const { count, windowSeconds } = config.keys.failures
+      const { failures } = next.keys
+      // A guard made anew has forgotten who failed, so it is not for every change.
+      if (failures.count !== count || failures.windowSeconds !== windowSeconds) {
+        guard = guardOf(next)
+      }
+      config = next
+      return waitingFields(started, next)
+    },
+    close() {
+      closed ??= close()
+      return closed
+    },
+  }
+}
+
+const guardOf = ({ keys: { failures } }: Config): FailureGuard =>
+  createFailureGuard({ failures: failures.count, windowSeconds: failures.windowSeconds })
+
+/** What listeners and connections were opened with, and cannot be changed under way. */
+function waitingFields(started: Config, next: Config): readonly string[] {
+  const portsOf = ({ platforms }: Config) => platforms.map(({ id, port }) => [id, port])
+  const pairs: readonly (readonly [string, unknown, unknown])[] = [
+    ['server.trustedProxies', started.server.trustedProxies, next.server.trustedProxies],
+    ['storage.scope', started.storage.scope, next.storage.scope],
+    ['the ports of platforms', portsOf(started), portsOf(next)],
+  ]
+  return pairs
+    .filter(([, before, after]) => JSON.stringify(before) !== JSON.stringify(after))
+    .map(([name]) => name)
+}
+
+/** Work that outlives its request, and the end of all there is of it. */
+function createDeferred(log: Log) {
+  const pending = new Set<Promise<unknown>>()
+  return {
+    defer(work: Promise<unknown>): void {
+      const held = work
+        .catch((error: unknown) => log.error('deferred work failed', { cause: String(error) }))
+        .finally(() => pending.delete(held))
+      pending.add(held)
+    },
+    settled: () => Promise.allSettled(pending),
+  }
+}
+
+/** Listens, or says in words what is in the way. */
+async function listenOn(front: Front, port: number, host: string): Promise<number> {
+  try {
+    return await front.listen(port, host)
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : ''
+    const why: Readonly<Record<string, string>> = {
+      EADDRINUSE: `port ${port} of ${host} is taken: stop what listens there, or choose another PORT`,
+      EACCES: `port ${port} of ${host} may not be used by this user: choose a PORT above 1023`,
+      EADDRNOTAVAIL: `${host} is no address of this machine: choose another HOST`,
+      ENOTFOUND: `${host} is no address of this machine: choose another HOST`,
+    }
+    throw new Error(why[String(code)] ?? String(error), { cause: error })
+  }
+}
+
+/** Every address is no address to call: one that this machine answers to, as it stands in a URL. */
+function reachableHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
+}
+
+async function openRedis(url: string | null, log: Log): Promise<RedisStore | null> {
+  if (url === null) return null
+  return connectRedis(url, { onState: (state, cause) => log.warn(`redis: ${state}`, { cause }) })
+}
+
+/** Redis down is degraded, for limits say what they do then; without the database no key is proved. */
+async function healthOf(
+  storage: Storage,
+  redis: RedisStore | null,
+  draining: boolean,
+): Promise<Health> {
+  const database = await storage.ping().then(
+    () => ({ ok: true, detail: 'answers' }),
+    () => ({ ok: false, detail: 'does not answer: only keys in memory can be verified' }),
+  )
+  const counting = redis === null || redis.state() === 'ready'
+  const limits = {
+    ok: counting,
+    detail: counting
+      ? 'counted'
+      : 'Redis does not answer: each limit does what its onStoreDown says',
+  }
+  const parts = { database, limits }
+  if (draining) return { status: 'draining', parts }
+  if (!database.ok) return { status: 'unavailable', parts }
+  return { status: counting ? 'ready' : 'degraded', parts }
+}

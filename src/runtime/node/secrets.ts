@@ -1,0 +1,95 @@
+/**
+ * The two root secrets, of 32 bytes each: from the environment, from a file, or, where storage is
+ * embedded, generated once beside it. A wrong one is refused at start: a gateway that makes up a
+ * pepper would answer 401 to every good key.
+ */
+import { randomBytes } from 'node:crypto'
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export type RootSecrets = {
+  /** Keyed digests of API keys: the version that new rows are written with, and all that verify. */
+  readonly peppers: { readonly current: number; readonly versions: ReadonlyMap<number, Uint8Array> }
+  /** The vault, cursors and identity tokens come from it (HKDF). */
+  readonly masterKey: Uint8Array
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * Reads POSTERN_PEPPER[_FILE] and POSTERN_MASTER_KEY[_FILE]: 32 bytes as base64 or hex. Older peppers
+ * stand beside the current one, which is the highest: `2:BASE64,1:BASE64`. With `folder`, what is
+ * missing is generated there (mode 0600) and read again next time, unless there is data in it
+ * already. Throws a sentence that names what is missing or wrong, and shows no value.
+ */
+export function readRootSecrets(env: Environment, folder: string | null): RootSecrets {
+  const versions = new Map<number, Uint8Array>()
+  for (const part of read(env, 'POSTERN_PEPPER', folder).split(',')) {
+    const [, digits = '1', text = ''] = /^(?:(\d{1,4}):)?(.*)$/s.exec(part.trim()) ?? []
+    const version = Number(digits)
+    if (versions.has(version)) {
+      throw new Error(`POSTERN_PEPPER has version ${version} twice; each needs a number of its own`)
+    }
+    versions.set(version, decode('POSTERN_PEPPER', text))
+  }
+  return {
+    peppers: { current: Math.max(...versions.keys()), versions },
+    masterKey: decode('POSTERN_MASTER_KEY', read(env, 'POSTERN_MASTER_KEY', folder)),
+  }
+}
+
+function read(env: Environment, name: string, folder: string | null): string {
+  const inline = env[name]
+  if (inline !== undefined && inline !== '') return inline.trim()
+  const file = env[`${name}_FILE`]
+  if (file !== undefined && file !== '') return contentOf(`${name}_FILE`, file)
+  if (folder !== null) return generated(name, folder)
+  throw new Error(
+    `${name} is not set: give it 32 random bytes, e.g. from \`openssl rand -base64 32\`, or a file of them in ${name}_FILE`,
+  )
+}
+
+function contentOf(name: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    throw new Error(`${name}: ${error instanceof Error ? error.message : 'cannot be read'}`)
+  }
+}
+
+function generated(name: string, folder: string): string {
+  const file = join(folder, name.toLowerCase().replace('postern_', ''))
+  if (!existsSync(file)) {
+    // Rows that were written with another one would be lost to whoever starts with a new one.
+    if (existsSync(join(folder, 'pgdata'))) {
+      throw new Error(`${folder} holds data, but ${file} is gone: put it back, or set ${name}`)
+    }
+    generate(file, folder)
+  }
+  return contentOf(name, file)
+}
+
+/** A link appears whole or not at all: of two processes starting at once, both read the same one. */
+function generate(file: string, folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const draft = `${file}.${process.pid}`
+  writeFileSync(draft, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 })
+  try {
+    linkSync(draft, file)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+function decode(name: string, text: string): Uint8Array {
+  // Buffer skips what is no base64, so that a typo would be another secret.
+  const isHex = /^[0-9a-f]{64}$/i.test(text)
+  if (!isHex && !/^[A-Za-z0-9+/_-]*={0,2}$/.test(text)) {
+    throw new Error(`${name} is neither base64 nor hex; it takes 32 bytes as one of them`)
+  }
+  const bytes = Buffer.from(text, isHex ? 'hex' : 'base64')
+  if (bytes.length === 32) return new Uint8Array(bytes)
+  throw new Error(`${name} has ${bytes.length} bytes; it takes exactly 32, as base64 or hex`)
+}

@@ -1,0 +1,151 @@
+/**
+ * Where the rows are: PGlite in a folder, one PostgreSQL URL for everything (development), or one
+ * URL per role (production). Whichever it is, it is migrated where we may, then inspected as the
+ * roles that will serve; a database in which a tenant could meet another is refused here.
+ */
+import { resolve } from 'node:path'
+import type { Config } from '../../config.ts'
+import type { Sql, StoreDown } from '../../context.ts'
+import { inspectDatabase, readPosture } from '../../db/check.ts'
+import { openEmbedded } from './embedded.ts'
+import { migrateDatabase } from './migrations.ts'
+import { createSql, type SqlOptions } from './sql.ts'
+
+export type Storage = {
+  readonly tenantSql: Sql
+  readonly gatewaySql: Sql
+  /** For people: `./.postern (embedded)` or `PostgreSQL at db.internal`. */
+  readonly name: string
+  /** Settles when storage is lost for good and the process must end. Never, on PostgreSQL. */
+  readonly lost: Promise<Error>
+  /** Rejects with StoreDown when the database does not answer. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Told of what an operator should know, in sentences. */
+export type Warn = (message: string) => void
+
+type Places = Config['storage']
+type Opened = Omit<Storage, 'ping'>
+
+const shared: Pick<
+  SqlOptions,
+  'max' | 'connectTimeoutMs' | 'statementTimeoutMs' | 'idleInTransactionTimeoutMs'
+> = {
+  max: 10,
+  connectTimeoutMs: 2000,
+  statementTimeoutMs: 5000,
+  idleInTransactionTimeoutMs: 10_000,
+}
+
+/** Opens, migrates and inspects. Throws a sentence that says why the database must not be served. */
+export async function openStorage(places: Places, warn: Warn): Promise<Storage> {
+  const opened = await open(places, warn)
+  try {
+    await inspect(opened, warn)
+  } catch (error) {
+    await opened.close()
+    throw error
+  }
+  return {
+    ...opened,
+    async ping() {
+      await opened.gatewaySql.query(null, { text: 'select 1' })
+    },
+  }
+}
+
+async function open(places: Places, warn: Warn): Promise<Opened> {
+  const { databaseUrl, tenantDatabaseUrl, gatewayDatabaseUrl, ownerDatabaseUrl, scope } = places
+  const onError = (cause: StoreDown) => warn(cause.message)
+  if (tenantDatabaseUrl !== null && gatewayDatabaseUrl !== null) {
+    if (ownerDatabaseUrl !== null) await migrate(ownerDatabaseUrl, warn)
+    const role = { ...shared, role: null, scope, embedded: false, onError }
+    return pools(
+      createSql({ ...role, connection: tenantDatabaseUrl }),
+      createSql({ ...role, connection: gatewayDatabaseUrl }),
+      placeOf(tenantDatabaseUrl),
+    )
+  }
+  if (databaseUrl !== null) {
+    await migrate(ownerDatabaseUrl ?? databaseUrl, warn)
+    const one = { ...shared, connection: databaseUrl, scope, embedded: false, onError }
+    return pools(
+      createSql({ ...one, role: 'postern_tenant' }),
+      createSql({ ...one, role: 'postern_gateway' }),
+      placeOf(databaseUrl),
+    )
+  }
+  return openFolder(places.folder, warn)
+}
+
+async function openFolder(folder: string, warn: Warn): Promise<Opened> {
+  const embedded = await openEmbedded(resolve(folder))
+  try {
+    await migrate(embedded.connection, warn)
+  } catch (error) {
+    await embedded.close()
+    throw error
+  }
+  const one = {
+    ...shared,
+    connection: embedded.connection,
+    scope: 'hardened' as const,
+    embedded: true,
+    onError: (cause: StoreDown) => warn(cause.message),
+  }
+  const opened = pools(
+    createSql({ ...one, role: 'postern_tenant' }),
+    createSql({ ...one, role: 'postern_gateway' }),
+    `${folder} (embedded)`,
+  )
+  return {
+    ...opened,
+    lost: embedded.lost,
+    async close() {
+      await opened.close()
+      await embedded.close()
+    },
+  }
+}
+
+function pools(tenantSql: Sql, gatewaySql: Sql, name: string): Opened {
+  return {
+    tenantSql,
+    gatewaySql,
+    name,
+    lost: new Promise(() => {}),
+    async close() {
+      await Promise.all([tenantSql.close(), gatewaySql.close()])
+    },
+  }
+}
+
+async function migrate(connection: Parameters<typeof migrateDatabase>[0], warn: Warn) {
+  const { warnings } = await migrateDatabase(connection)
+  for (const warning of warnings) warn(warning)
+}
+
+async function inspect({ tenantSql, gatewaySql }: Opened, warn: Warn): Promise<void> {
+  const found = [
+    ...(await inspectDatabase(tenantSql, 'tenant')),
+    ...(await inspectDatabase(gatewaySql, 'gateway')),
+  ]
+  if (found.length > 0) {
+    throw new Error(
+      `this database must not be served:\n${found.map((one) => `  - ${one}`).join('\n')}`,
+    )
+  }
+  if (!(await readPosture(tenantSql)).hardened) {
+    warn(
+      'scope: plain. SQL injected into a handler could change its tenant; `postern migrate` as a superuser hardens it',
+    )
+  }
+}
+
+/** Host and database of a URL, without its user and password. */
+function placeOf(url: string): string {
+  const { host, pathname } = new URL(url)
+  return `PostgreSQL at ${host}${pathname}`
+}
