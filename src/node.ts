@@ -29,9 +29,9 @@ export async function main([file = 'postern.yaml']: readonly string[]): Promise<
   process.stdout.on('error', () => undefined)
   const config = readConfig(file)
   const log = createLog(config.log.level)
-  const { databaseUrl, tenantDatabaseUrl, folder } = config.storage
-  const embedded = databaseUrl === null && tenantDatabaseUrl === null
-  const secrets = readRootSecrets(process.env, embedded ? folder : null)
+  const { tenantDatabaseUrl, folder } = config.storage
+  // A URL per role is production: a pepper made up beside the process would die with its disk.
+  const secrets = readRootSecrets(process.env, tenantDatabaseUrl === null ? folder : null)
   const deployment = await deploy(config, secrets, handlers, log)
   try {
     await deployment.listen()

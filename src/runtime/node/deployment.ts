@@ -187,7 +187,12 @@ function reachableHost(host: string): string {
 
 async function openRedis(url: string | null, log: Log): Promise<RedisStore | null> {
   if (url === null) return null
-  return connectRedis(url, { onState: (state, cause) => log.warn(`redis: ${state}`, { cause }) })
+  return connectRedis(url, {
+    onState: (state, cause) => {
+      if (state === 'ready') log.info('redis is ready', { cause })
+      else log.warn('redis is down', { cause })
+    },
+  })
 }
 
 /** Redis down is degraded, for limits say what they do then; without the database no key is proved. */

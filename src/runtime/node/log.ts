@@ -8,6 +8,7 @@ import type { Outcome } from '../../context.ts'
 
 export type Log = {
   outcome(outcome: Outcome): void
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void
   error(message: string, fields?: Readonly<Record<string, unknown>>): void
   setLevel(level: LogLevel): void
@@ -54,6 +55,7 @@ export function createLog(level: LogLevel, fd = 2): Log {
   return {
     outcome: (outcome) =>
       outcome.status < 500 ? logger.info(lineOf(outcome)) : logger.error(lineOf(outcome)),
+    info: (message, fields) => logger.info({ event: 'gateway', ...fields }, message),
     warn: (message, fields) => logger.warn({ event: 'gateway', ...fields }, message),
     error: (message, fields) => logger.error({ event: 'gateway', ...fields }, message),
     setLevel(next) {
