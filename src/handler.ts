@@ -3,7 +3,7 @@
  * handler names no tenant: `c.var.db` sees one tenant's rows and nothing else, and there is no
  * other door to the database.
  */
-import { type Context, Hono, type Next } from 'hono'
+import { type Context, Hono } from 'hono'
 import type { ReadBody } from './body.ts'
 import type { Platform, Principal, Route } from './context.ts'
 import type { TenantDb } from './db/scope.ts'
@@ -61,11 +61,18 @@ function mount(route: Route, handler: Handler): Handler {
   app.notFound(() => {
     throw new Problem('route/not_found')
   })
-  app.use(give)
-  return app.route(route.path.replace(/\/\*\*$/, '') || '/', handler)
+  // Not `app.use(give)`: with one function for a path Hono needs no middleware chain.
+  const inner = createHandler().route(route.path.replace(/\/\*\*$/, '') || '/', handler)
+  for (const { method, path, handler: run } of inner.routes) {
+    app.on(method, path, (c, next) => {
+      give(c)
+      return run(c, next)
+    })
+  }
+  return app
 }
 
-function give(c: Context<HandlerEnv>, next: Next): Promise<void> {
+function give(c: Context<HandlerEnv>): void {
   const { db, principal, requestId, body } = c.env
   c.set('db', db)
   c.set('principal', principal)
@@ -74,5 +81,4 @@ function give(c: Context<HandlerEnv>, next: Next): Promise<void> {
   // The bytes have been read; `c.req.json()` and `c.req.text()` go on working from the copy.
   // (Hono keeps promises here; its type shows what they resolve to.)
   if (body !== null) Object.assign(c.req.bodyCache, { text: Promise.resolve(body.text) })
-  return next()
 }

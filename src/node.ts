@@ -36,12 +36,13 @@ export async function main([file = 'postern.yaml']: readonly string[]): Promise<
   try {
     await deployment.listen()
     const first = await firstStart(config, deployment, secrets, envFile)
+    // Before the words that tell somebody that it can be stopped.
+    onSignals(file, deployment, log)
     process.stdout.write(welcome(config, deployment, first, envFile))
   } catch (error) {
     await deployment.close()
     throw error
   }
-  onSignals(file, deployment, log)
 }
 
 /** Throws every error of the file at once, each with its line. */
@@ -71,6 +72,8 @@ function onSignals(file: string, deployment: Deployment, log: Log): void {
   }
   process.on('SIGTERM', () => void end(0))
   process.on('SIGINT', () => void end(0))
+  // Node would open its inspector, a door to everything in memory (threats X9).
+  process.on('SIGUSR1', () => undefined)
   process.on('SIGHUP', () => {
     try {
       const config = readConfig(file)

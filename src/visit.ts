@@ -11,7 +11,7 @@ import {
   StoreDown,
 } from './context.ts'
 import { DatabaseFault } from './db/fault.ts'
-import { newId } from './lib/id.ts'
+import { newRequestId } from './lib/id.ts'
 import { Problem, problems, type Refusal, renderProblem } from './problem.ts'
 
 export class Visit {
@@ -22,7 +22,7 @@ export class Visit {
   #platform: Platform | null = null
 
   constructor(exchange: Exchange) {
-    const requestId = newId('req_')
+    const requestId = newRequestId()
     this.exchange = exchange
     this.outcome = openOutcome(requestId, exchange)
     this.#headers = {

@@ -6,9 +6,10 @@ import { renderErrors } from '../src/config/report.ts'
 import { type Config, parseConfig } from '../src/config.ts'
 import type { KeyRecord } from '../src/context.ts'
 import { createCredentials } from '../src/db/credentials.ts'
+import type { Handlers } from '../src/handler.ts'
 import { generateKey, storedDigest } from '../src/keys/format.ts'
 import { newId } from '../src/lib/id.ts'
-import { handlers } from '../src/node.ts'
+import { handlers as served } from '../src/node.ts'
 import { type Deployment, deploy } from '../src/runtime/node/deployment.ts'
 import { firstStart } from '../src/runtime/node/first-start.ts'
 import { createLog } from '../src/runtime/node/log.ts'
@@ -34,6 +35,7 @@ export function roomyConfig(): string {
 export async function startGate(
   env: Readonly<Record<string, string>> = {},
   text = roomyConfig(),
+  handlers: Handlers = served,
 ): Promise<TestGate> {
   const folder = mkdtempSync(join(tmpdir(), 'postern-gate-'))
   const parsed = parseConfig(
@@ -45,7 +47,7 @@ export async function startGate(
   if (!parsed.ok) throw new Error(renderErrors(parsed.errors))
   const { config } = parsed
   const logFile = join(folder, 'log')
-  const log = createLog('info', openSync(logFile, 'a'))
+  const log = createLog(config.log.level, openSync(logFile, 'a'))
   const secrets = readRootSecrets({}, config.storage.folder)
   const deployment = await deploy(config, secrets, handlers, log)
   await deployment.listen()

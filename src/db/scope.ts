@@ -15,10 +15,12 @@ import { NodePgDatabase } from 'drizzle-orm/node-postgres'
 import { PgDialect, type PgTransactionConfig } from 'drizzle-orm/pg-core'
 import type { Scope, Sql, SqlScope } from '../context.ts'
 import { HandleMisuse } from './fault.ts'
-import * as schema from './schema.ts'
+import { subscriptions } from './schema.ts'
 import { Handle, ScopedSession } from './session.ts'
 
 type Schema = Record<string, unknown>
+/** What `db.query.…` knows. A builder is made for each of them with every handle. */
+const tenantTables = { subscriptions }
 type Verbs =
   | '$count'
   | '$with'
@@ -36,7 +38,7 @@ type Verbs =
  * themselves. It rejects with `DatabaseFault` or `StoreDown` (db/fault.ts), never with a parameter in
  * it. `execute` and the other doors for raw statements are left out on purpose.
  */
-export type TenantDb<S extends Schema = typeof schema> = Pick<NodePgDatabase<S>, Verbs> & {
+export type TenantDb<S extends Schema = typeof tenantTables> = Pick<NodePgDatabase<S>, Verbs> & {
   /**
    * Runs `work` in one transaction: committed when it resolves, rolled back when it throws, which is
    * then rethrown. Use `tx` inside; the handle itself refuses until the transaction is over. After
@@ -49,7 +51,10 @@ export type TenantDb<S extends Schema = typeof schema> = Pick<NodePgDatabase<S>,
 }
 
 /** The same inside a transaction; a nested `transaction` is a savepoint. */
-export type TenantTransaction<S extends Schema = typeof schema> = Pick<NodePgDatabase<S>, Verbs> & {
+export type TenantTransaction<S extends Schema = typeof tenantTables> = Pick<
+  NodePgDatabase<S>,
+  Verbs
+> & {
   rollback(): never
   transaction<T>(work: (tx: TenantTransaction<S>) => Promise<T>): Promise<T>
 }
@@ -94,4 +99,4 @@ export function createBinder<S extends Schema>(tables: S): (sql: Sql, scope: Sco
 }
 
 /** The handle of a request: every statement in one flight, as the tenant of `scope`. */
-export const bindDb = createBinder(schema)
+export const bindDb = createBinder(tenantTables)

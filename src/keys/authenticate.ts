@@ -91,9 +91,15 @@ export function credentialOf(record: KeyRecord): Credential {
   return Object.freeze({ kind: 'api_key', id, prefix, ref, last4 })
 }
 
-/** Who is calling: a verified key, acting for the tenant that it was bound to. Frozen. */
+// By the frozen record of the verifier's memory, and gone with it.
+const principals = new WeakMap<KeyRecord, Map<string | null, Principal>>()
+const tenantsMax = 1000
+
+/** Who is calling: a verified key, acting for the tenant that it was bound to. Frozen, and shared. */
 export function principalOf(record: KeyRecord, tenant: string | null): Principal {
-  return Object.freeze({
+  const known = principals.get(record)?.get(tenant)
+  if (known !== undefined) return known
+  const principal = Object.freeze({
     platform: record.platform,
     environment: record.environment,
     tenant,
@@ -101,4 +107,8 @@ export function principalOf(record: KeyRecord, tenant: string | null): Principal
     permissions: record.permissions,
     credential: credentialOf(record),
   })
+  let tenants = principals.get(record)
+  if (tenants === undefined || tenants.size >= tenantsMax) tenants = new Map()
+  principals.set(record, tenants.set(tenant, principal))
+  return principal
 }

@@ -6,7 +6,7 @@
  * memory); taking a store that is down for a bad key; and letting a flood of random keys use up the
  * memory or the connections.
  */
-import type { KeyPrefix, KeyRecord, Platform } from '../context.ts'
+import type { KeyPrefix, KeyRecord, Platform, Scheme } from '../context.ts'
 import { StoreDown } from '../context.ts'
 import { addressBucket } from '../lib/address.ts'
 import { digestsEqual, sha256, sha256Name } from '../lib/digest.ts'
@@ -15,6 +15,7 @@ import { createTurnstile } from '../lib/turnstile.ts'
 import type { Refusal } from '../problem.ts'
 import { parseKey, wrapDigest } from './format.ts'
 import { createMemory } from './memory.ts'
+import { findPrefix } from './schemes.ts'
 
 /** A row of the store: the record, and the digest that it was found by. */
 export type FoundKey = { readonly record: KeyRecord; readonly digest: Uint8Array }
@@ -149,11 +150,12 @@ export function createVerifier(options: VerifierOptions): Verifier {
 
   return {
     verify(key, platform, now, clientAddress) {
-      const parsed = parseKey(key, platform.scheme)
-      if (!parsed.ok) return parsed
       const name = sha256Name(key)
       const held = known.get(name, now)
-      if (held !== undefined) return judge(held, parsed.prefix, platform, now)
+      // Its checksum was right when it came into the memory, under this very string.
+      if (held !== undefined) return judge(held, prefixOf(key, platform.scheme), platform, now)
+      const parsed = parseKey(key, platform.scheme)
+      if (!parsed.ok) return parsed
       const plain = sha256(key)
       if (unknown.has(plain, now)) return unknownKey
       return resolve(find(plain, name, now, clientAddress), plain, now, (found) =>
@@ -191,11 +193,16 @@ function createLookup({ findKey, peppers, rehash, defer }: VerifierOptions) {
   }
 }
 
+const prefixOf = (key: string, { prefixes, adopted }: Scheme): KeyPrefix | null =>
+  findPrefix(key, prefixes) ?? findPrefix(key, adopted)
+
 /** Judges a key whose whole secret matched, at every use: it may have expired since it was read. */
-function judge(known: Known, prefix: KeyPrefix, platform: Platform, now: number): Verdict {
+function judge(known: Known, prefix: KeyPrefix | null, platform: Platform, now: number): Verdict {
   const { record } = known
   if (record.platform !== platform.id) return foreignKey
-  if (record.environment !== prefix.environment || record.class !== prefix.class) return wrongPrefix
+  if (record.environment !== prefix?.environment || record.class !== prefix.class) {
+    return wrongPrefix
+  }
   if (record.revoked) return revoked
   if (record.expiresAt !== null && now >= record.expiresAt) return expired
   if (record.disabled) return disabled

@@ -2,3 +2,23 @@
 export function newId(prefix: string): string {
   return prefix + crypto.randomUUID().replaceAll('-', '')
 }
+
+const idBytes = 16
+const poolBytes = 256 * idBytes
+let pool = ''
+let used = 0
+
+/**
+ * The same from random digits drawn for 256 ids at once: for what is made at every request. Its
+ * digits wait in memory before they are used, so it is no secret and must not be used for one.
+ */
+export function newRequestId(): string {
+  if (used === pool.length) {
+    pool = crypto.getRandomValues(new Uint8Array(poolBytes)).reduce(addHex, '')
+    used = 0
+  }
+  used += 2 * idBytes
+  return `req_${pool.slice(used - 2 * idBytes, used)}`
+}
+
+const addHex = (text: string, byte: number): string => text + byte.toString(16).padStart(2, '0')

@@ -104,7 +104,7 @@ async function wire(
     ports,
     storage,
     urls,
-    counting: redis === null ? 'in memory' : 'in Redis',
+    counting: countingOf(redis),
     async listen() {
       const { host, port } = config.server
       const shared = config.platforms.some((platform) => platform.port === null)
@@ -146,6 +146,11 @@ function waitingFields(started: Config, next: Config): readonly string[] {
   return pairs
     .filter(([, before, after]) => JSON.stringify(before) !== JSON.stringify(after))
     .map(([name]) => name)
+}
+
+function countingOf(redis: RedisStore | null): string {
+  if (redis === null) return 'in memory'
+  return redis.state() === 'ready' ? 'in Redis' : 'in Redis, which does not answer yet'
 }
 
 /** Work that outlives its request, and the end of all there is of it. */

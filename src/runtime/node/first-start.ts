@@ -81,7 +81,7 @@ async function takeStock(
       else found.set(shown, key)
     }
   }
-  return { found, lost }
+  return { found, lost: lost.sort() }
 }
 
 const operatorName = 'POSTERN_OPERATOR_KEY'

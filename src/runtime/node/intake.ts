@@ -39,6 +39,7 @@ export class Intake {
   readonly #clients: ClientAddress
   readonly #connections = new WeakMap<Socket, Connection>()
   readonly #adapter: ReturnType<typeof getRequestListener>
+  #turn: Promise<void> | null = null
   // The adapter names no exchange when it cannot make a Request, but it says so at once.
   #entering: Outgoing | null = null
 
@@ -117,14 +118,15 @@ export class Intake {
   #serve(request: Request, outgoing: Outgoing): Response | Promise<Response> {
     const { exchange } = outgoing
     if (exchange === null) throw new TypeError('a response that was never received')
-    const deliver = (response: Response) => this.#deliver(response, outgoing)
+    const deliver = (response: Response) =>
+      this.#turnEnd().then(() => this.#deliver(response, outgoing))
     const broken = (error: unknown) => this.#broken(error, outgoing)
     if (outgoing.hasBody || outgoing.isBehind) {
       return this.#serveLater(request, outgoing, exchange).catch(broken)
     }
     try {
       const answer = this.#options.fetch(request, exchange)
-      return answer instanceof Promise ? answer.then(deliver).catch(broken) : deliver(answer)
+      return Promise.resolve(answer).then(deliver).catch(broken)
     } catch (error) {
       return broken(error)
     }
@@ -139,6 +141,20 @@ export class Intake {
     const { failure } = outgoing.req
     if (failure !== null) throw failure
     return this.#deliver(await this.#options.fetch(request, exchange), outgoing)
+  }
+
+  /**
+   * The end of this turn of the event loop. What a turn has answered goes out together: a client, or
+   * a load balancer, that waits for answers is then woken once and not once for each.
+   */
+  #turnEnd(): Promise<void> {
+    this.#turn ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#turn = null
+        resolve()
+      })
+    })
+    return this.#turn
   }
 
   #deliver(response: Response, outgoing: Outgoing): Response {

@@ -20,11 +20,10 @@ export type Log = {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
-const waitingBytesMax = 4 * 1024 * 1024
 const flushMs = 1000
 
-/** Opens the log on a file descriptor (2: standard error). */
-export function createLog(level: LogLevel, fd = 2): Log {
+/** Opens the log on a file descriptor (2: standard error). Past `waitingBytesMax`, lines are dropped. */
+export function createLog(level: LogLevel, fd = 2, waitingBytesMax = 4_194_304): Log {
   // Makes a pipe non-blocking. A write into a full one would otherwise hold a thread, and a process
   // waits for its threads when it ends: SIGTERM would hang for as long as nobody reads.
   if (fd === 2) process.stderr.on('error', () => undefined)
@@ -53,8 +52,10 @@ export function createLog(level: LogLevel, fd = 2): Log {
       })
     })
   return {
-    outcome: (outcome) =>
-      outcome.status < 500 ? logger.info(lineOf(outcome)) : logger.error(lineOf(outcome)),
+    outcome(outcome) {
+      const level = outcome.status < 500 ? 'info' : 'error'
+      if (logger.isLevelEnabled(level)) logger[level](lineOf(outcome))
+    },
     info: (message, fields) => logger.info({ event: 'gateway', ...fields }, message),
     warn: (message, fields) => logger.warn({ event: 'gateway', ...fields }, message),
     error: (message, fields) => logger.error({ event: 'gateway', ...fields }, message),

@@ -1,6 +1,8 @@
 /**
  * The counter port over a connected client: which keys and arguments a tree becomes, and what the
- * script's reply says. Deadlines, breakers and reconnecting are redis.ts's.
+ * script's reply says. What is asked for in one turn of the event loop goes to the server together:
+ * a command costs this process more than the counting in it costs the server. Deadlines, breakers
+ * and reconnecting are redis.ts's.
  */
 import type { Cluster, Redis } from 'ioredis'
 import { type Borrowed, type CounterTree, type LimitState, StoreDown } from '../../context.ts'
@@ -17,17 +19,13 @@ declare module 'ioredis' {
   }
 }
 
-/** A tree has at most this many counters. */
+/** A tree has at most this many counters, and a call carries at most so many. */
 export const countersMax = 32
 
 /** What stands in key names after the hash tag: the version of the format of the values. */
 const format = '1'
 
-/**
- * Gives the client one command per number of keys. Not one command whose first argument is that
- * number: automatic pipelines of a cluster take the first argument for a key, and would mix shards
- * of different nodes in one pipeline, which ioredis then refuses.
- */
+/** Gives the client one command per number of keys, so that the number is no argument of a call. */
 export function defineBorrow(client: Redis | Cluster): void {
   for (let keys = 1; keys <= countersMax; keys++) {
     client.defineCommand(`borrow${keys}`, { lua: borrowScript, numberOfKeys: keys })
@@ -35,6 +33,11 @@ export function defineBorrow(client: Redis | Cluster): void {
 }
 
 type Prepared = { readonly plan: Plan; readonly keys: string[]; readonly limits: number[] }
+type Asked = Prepared & {
+  readonly want: number
+  resolve(borrowed: Borrowed): void
+  reject(error: unknown): void
+}
 
 /** Runs a call to the server that holds the shard; rejects with `StoreDown` instead of failing. */
 export type Guard = (shard: string, call: () => Promise<unknown>) => Promise<unknown>
@@ -74,22 +77,69 @@ export function redisCounter(
     return fresh
   }
 
+  const waiting = new Map<string, Asked[]>()
+
+  /** Sends what has been asked for in this turn, as few calls to each shard as will hold it. */
+  function flush(): void {
+    for (const [shard, asked] of waiting) {
+      for (let from = 0; from < asked.length; ) {
+        let to = from
+        let keys = 0
+        while (to < asked.length && keys + asked[to]!.keys.length <= countersMax) {
+          keys += asked[to++]!.keys.length
+        }
+        send(shard, asked.slice(from, to))
+        from = to
+      }
+    }
+    waiting.clear()
+  }
+
+  function send(shard: string, asked: readonly Asked[]): void {
+    const keys = asked.flatMap((one) => one.keys)
+    const counts = asked.flatMap((one) => [one.keys.length, one.want, ...one.limits])
+    const command = `borrow${keys.length}` as const
+    guard(shard, () => client[command]!(...keys, now?.() ?? '', ...counts)).then(
+      (reply) => settle(asked, reply),
+      (error) => {
+        for (const one of asked) one.reject(error)
+      },
+    )
+  }
+
   return {
-    async borrow(tree, want) {
-      const flaw = validateCost(want)
-      if (flaw !== null) throw new RangeError(flaw)
-      const { plan, keys, limits } = prepare(tree)
-      if (keys.length === 0) return { granted: true, states: [] }
-      const command = `borrow${keys.length}` as const
-      const clock = now === undefined ? [] : [now()]
-      const reply = await guard(tree.shard, () =>
-        client[command]!(...keys, want, ...limits, ...clock),
-      )
-      return verdict(plan, reply)
+    borrow(tree, want) {
+      return new Promise((resolve, reject) => {
+        const flaw = validateCost(want)
+        if (flaw !== null) throw new RangeError(flaw)
+        const { plan, keys, limits } = prepare(tree)
+        if (keys.length === 0) return resolve({ granted: true, states: [] })
+        // After the reads of this turn, so that what they ask for goes together.
+        if (waiting.size === 0) setImmediate(flush)
+        const asked = { plan, keys, limits, want, resolve, reject }
+        const same = waiting.get(tree.shard)
+        if (same === undefined) waiting.set(tree.shard, [asked])
+        else same.push(asked)
+      })
     },
     async probe(shard) {
-      await client.borrow1!(keyOf(shard, 'probe'), 1, 1_000_000 / subWindows, 1_000_000_000)
+      const limits = [1_000_000 / subWindows, 1_000_000_000]
+      await client.borrow1!(keyOf(shard, 'probe'), '', 1, 1, ...limits)
     },
+  }
+}
+
+/** Answers each with its part of the reply. */
+function settle(asked: readonly Asked[], reply: unknown): void {
+  let at = 0
+  for (const { plan, resolve, reject } of asked) {
+    const length = 2 + 3 * plan.counters.length
+    try {
+      resolve(verdict(plan, Array.isArray(reply) ? reply.slice(at, at + length) : reply))
+    } catch (error) {
+      reject(error)
+    }
+    at += length
   }
 }
 

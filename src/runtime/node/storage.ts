@@ -46,7 +46,7 @@ export async function openStorage(places: Places, warn: Warn): Promise<Storage> 
     await inspect(opened, warn)
   } catch (error) {
     await opened.close()
-    throw error
+    throw opening(opened.name, error)
   }
   return {
     ...opened,
@@ -60,7 +60,9 @@ async function open(places: Places, warn: Warn): Promise<Opened> {
   const { databaseUrl, tenantDatabaseUrl, gatewayDatabaseUrl, ownerDatabaseUrl, scope } = places
   const onError = (cause: StoreDown) => warn(cause.message)
   if (tenantDatabaseUrl !== null && gatewayDatabaseUrl !== null) {
-    if (ownerDatabaseUrl !== null) await migrate(ownerDatabaseUrl, warn)
+    if (ownerDatabaseUrl !== null) {
+      await migrate(ownerDatabaseUrl, warn, placeOf(ownerDatabaseUrl))
+    }
     const role = { ...shared, role: null, scope, embedded: false, onError }
     return pools(
       createSql({ ...role, connection: tenantDatabaseUrl }),
@@ -69,7 +71,8 @@ async function open(places: Places, warn: Warn): Promise<Opened> {
     )
   }
   if (databaseUrl !== null) {
-    await migrate(ownerDatabaseUrl ?? databaseUrl, warn)
+    const owner = ownerDatabaseUrl ?? databaseUrl
+    await migrate(owner, warn, placeOf(owner))
     const one = { ...shared, connection: databaseUrl, scope, embedded: false, onError }
     return pools(
       createSql({ ...one, role: 'postern_tenant' }),
@@ -83,7 +86,7 @@ async function open(places: Places, warn: Warn): Promise<Opened> {
 async function openFolder(folder: string, warn: Warn): Promise<Opened> {
   const embedded = await openEmbedded(resolve(folder))
   try {
-    await migrate(embedded.connection, warn)
+    await migrate(embedded.connection, warn, folder)
   } catch (error) {
     await embedded.close()
     throw error
@@ -122,10 +125,28 @@ function pools(tenantSql: Sql, gatewaySql: Sql, name: string): Opened {
   }
 }
 
-async function migrate(connection: Parameters<typeof migrateDatabase>[0], warn: Warn) {
-  const { warnings } = await migrateDatabase(connection)
-  for (const warning of warnings) warn(warning)
+async function migrate(
+  connection: Parameters<typeof migrateDatabase>[0],
+  warn: Warn,
+  name: string,
+): Promise<void> {
+  try {
+    const { warnings } = await migrateDatabase(connection)
+    for (const warning of warnings) warn(warning)
+  } catch (error) {
+    throw opening(name, error)
+  }
 }
+
+/** What a driver says names neither the database nor what was wanted of it. */
+function opening(name: string, error: unknown): Error {
+  if (error instanceof Unfit) return error
+  const why = error instanceof Error ? error.message : String(error)
+  return new Error(`${name} cannot be opened: ${why}`, { cause: error })
+}
+
+/** The database answers, and must not be served. The message is for the operator. */
+class Unfit extends Error {}
 
 async function inspect({ tenantSql, gatewaySql }: Opened, warn: Warn): Promise<void> {
   const found = [
@@ -133,7 +154,7 @@ async function inspect({ tenantSql, gatewaySql }: Opened, warn: Warn): Promise<v
     ...(await inspectDatabase(gatewaySql, 'gateway')),
   ]
   if (found.length > 0) {
-    throw new Error(
+    throw new Unfit(
       `this database must not be served:\n${found.map((one) => `  - ${one}`).join('\n')}`,
     )
   }
