@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest'
+import type { Health } from '../src/context.ts'
+import { ownPath } from '../src/own-paths.ts'
+import { Problem } from '../src/problem.ts'
+
+const health = (status: Health['status']) => async (): Promise<Health> => ({
+  status,
+  parts: { database: { ok: status !== 'unavailable', detail: 'as told' } },
+})
+
+const ask = (target: string, method = 'GET', status: Health['status'] = 'ready') =>
+  ownPath(new Request(`http://x${target}`, { method }), target, health(status))
+
+function codeOf(target: string, method?: string): string {
+  try {
+    void ask(target, method)
+  } catch (error) {
+    if (error instanceof Problem) return error.refusal.code
+  }
+  return ''
+}
+
+describe('what is not an own path', () => {
+  test.each([
+    ...['/', '/v1/livez', '/livezz', '/livez-x', '/Livez', '/%6civez', '//livez'],
+    ...['/docsx', '/.well-knownx', '/readyz;x', '', '?/livez', 'http://x/livez'],
+  ])('%j is left to the platforms', (target) => {
+    expect(ask(target)).toBeNull()
+  })
+})
+
+describe('what is one', () => {
+  test.each(['/livez', '/livez?x=1', '/docs', '/docs/errors', '/docs/errors/auth/missing_key'])(
+    '%s is answered, to GET and HEAD',
+    async (target) => {
+      for (const method of ['GET', 'HEAD']) expect((await ask(target, method))?.status).toBe(200)
+    },
+  )
+
+  test.each(['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'])('not to %s', (method) => {
+    for (const target of ['/livez', '/readyz', '/docs']) {
+      expect(codeOf(target, method)).toBe('route/method_not_allowed')
+    }
+  })
+
+  test.each([
+    '/livez/',
+    '/readyz/x',
+    '/docs/errors/auth/nothing',
+    '/docs/../etc',
+    '/.well-known/x',
+  ])('%s below one is a 404 of the gateway: no route may take it', (target) => {
+    expect(codeOf(target)).toBe('route/not_found')
+  })
+
+  test('readiness is not kept, and says what is missing', async () => {
+    const degraded = await ask('/readyz', 'GET', 'degraded')
+    expect(degraded?.headers.get('cache-control')).toBe('no-store')
+    expect(await degraded?.json()).toEqual(await health('degraded')())
+  })
+
+  const statuses: readonly [Health['status'], number][] = [
+    ['ready', 200],
+    ['degraded', 200],
+    ['unavailable', 503],
+    ['draining', 503],
+  ]
+  test.each(statuses)('%s is a %d; alive it is in any case', async (status, expected) => {
+    expect((await ask('/readyz', 'GET', status))?.status).toBe(expected)
+    expect((await ask('/livez', 'GET', status))?.status).toBe(200)
+  })
+})
