@@ -3,16 +3,17 @@
  * process's signals. SIGTERM and SIGINT drain; SIGHUP swaps a good config in and keeps the last good
  * one when the file is bad.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { renderErrors } from './config/report.ts'
 import { type Config, parseConfig } from './config.ts'
+import { createCredentials } from './db/credentials.ts'
 import type { Handlers } from './handler.ts'
 import { subscriptionsHandler } from './handlers/subscriptions.ts'
 import { type Deployment, deploy } from './runtime/node/deployment.ts'
 import { firstStart } from './runtime/node/first-start.ts'
 import { createLog, type Log } from './runtime/node/log.ts'
-import { readRootSecrets } from './runtime/node/secrets.ts'
+import { type RootSecrets, readRootSecrets } from './runtime/node/secrets.ts'
 import { welcome } from './runtime/node/welcome.ts'
 
 /** The in-process handlers, by the names that routes use. */
@@ -34,6 +35,7 @@ export async function main([file = 'postern.yaml']: readonly string[]): Promise<
   const secrets = readRootSecrets(process.env, tenantDatabaseUrl === null ? folder : null)
   const deployment = await deploy(config, secrets, handlers, log)
   try {
+    await refuseNewPepper(config, deployment, secrets)
     await deployment.listen()
     const first = await firstStart(config, deployment, secrets, envFile)
     // Before the words that tell somebody that it can be stopped.
@@ -42,6 +44,23 @@ export async function main([file = 'postern.yaml']: readonly string[]): Promise<
   } catch (error) {
     await deployment.close()
     throw error
+  }
+}
+
+/** A database that came with keys needs the pepper they were stored under, or all of them are 401s. */
+async function refuseNewPepper(
+  { platforms }: Config,
+  { ports, storage }: Deployment,
+  { madePepper }: RootSecrets,
+): Promise<void> {
+  if (madePepper === null) return
+  const credentials = createCredentials(ports.gatewaySql)
+  for (const { id, slug } of platforms) {
+    if ((await credentials.listKeys(id)).length === 0) continue
+    rmSync(madePepper)
+    throw new Error(
+      `${storage.name} has API keys of ${slug}, and the pepper they were stored under is not here: set POSTERN_PEPPER, or put ${madePepper} back`,
+    )
   }
 }
 

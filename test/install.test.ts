@@ -49,7 +49,7 @@ const apt = 'usr/bin/apt-get'
 test('a person without servers is given the one command, and nothing is run', async () => {
   const { answer, said, ran } = await machine({ manager: apt })
   expect(answer).toBe(
-    "PostgreSQL and Redis are not installed.\nRun: sudo sh -c 'apt-get update && apt-get install -y postgresql redis-server'",
+    "PostgreSQL and Redis are not installed.\nRun: sudo sh -c 'apt-get update && apt-get install -y postgresql redis-server curl'",
   )
   expect([said, ran]).toEqual([[], []])
 })
@@ -81,7 +81,7 @@ test.each([
   expect(said).toEqual([
     expect.stringMatching(/installing with `apt-get update && apt-get install/),
   ])
-  expect(ran).toEqual([{ sudo, script: expect.stringContaining('postgresql redis-server') }])
+  expect(ran).toEqual([{ sudo, script: expect.stringContaining('postgresql redis-server curl') }])
 })
 
 test('nothing is run where both are there', async () => {

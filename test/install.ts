@@ -26,20 +26,20 @@ const managers: readonly PackageManager[] = [
       'if [ ! -e "$policy" ]; then trap \'rm -f "$policy"\' EXIT',
       'printf "#!/bin/sh\\nexit 101\\n" > "$policy"; chmod +x "$policy"; fi',
       'apt-get -qq update',
-      'apt-get -qq install -y --no-install-recommends postgresql redis-server',
+      'apt-get -qq install -y --no-install-recommends postgresql redis-server curl',
     ].join('\n'),
-    command: 'apt-get update && apt-get install -y postgresql redis-server',
+    command: 'apt-get update && apt-get install -y postgresql redis-server curl',
   },
   {
     program: 'sbin/apk',
-    script: 'apk add --quiet postgresql redis',
-    command: 'apk add postgresql redis',
+    script: 'apk add --quiet postgresql redis curl',
+    command: 'apk add postgresql redis curl',
   },
   {
     program: 'usr/bin/dnf',
     script:
-      'dnf install -q -y postgresql-server valkey || dnf install -q -y postgresql-server redis',
-    command: 'dnf install -y postgresql-server valkey',
+      'dnf install -q -y postgresql-server valkey curl || dnf install -q -y postgresql-server redis curl',
+    command: 'dnf install -y postgresql-server valkey curl',
   },
 ]
 

@@ -266,6 +266,26 @@ describe('on PostgreSQL', () => {
       /PostgreSQL at 127\.0\.0\.1:9\/x cannot be opened: .*ECONNREFUSED/,
     ],
   ]
+  test('one URL needs no pepper of its own, and a folder without that pepper is refused', async () => {
+    const other = await createDatabase({ migrate: false })
+    const [first, second] = [makePlace(), makePlace()]
+    try {
+      const gate = await startGateProcess(first, { DATABASE_URL: other.ownerUrl })
+      await gate.stop()
+      for (const attempt of ['the first', 'and the next one, which must not find it made']) {
+        const refused = await runGate(second, { DATABASE_URL: other.ownerUrl })
+        expect(refused.code, attempt).toBe(1)
+        expect(refused.stderr, attempt).toMatch(
+          /has API keys of acme, and the pepper .* POSTERN_PEPPER/,
+        )
+      }
+    } finally {
+      await other.drop()
+      first.remove()
+      second.remove()
+    }
+  })
+
   test.each(refusals)('%s is refused with a sentence', (_, env, says) => expectRefusal(env(), says))
 
   test('D2: a table without forced row-level security is refused by name', async () => {

@@ -111,7 +111,8 @@ describe('beside embedded data', () => {
       expect(statSync(join(data, name)).mode & 0o777).toBe(0o600)
     }
     expect(statSync(data).mode & 0o777).toBe(0o700)
-    expect(readRootSecrets({}, data)).toEqual(first)
+    expect(first.madePepper).toBe(join(data, 'pepper'))
+    expect(readRootSecrets({}, data)).toEqual({ ...first, madePepper: null })
     expect(readRootSecrets({}, join(folder, 'other'))).not.toEqual(first)
   })
 

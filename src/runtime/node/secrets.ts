@@ -12,6 +12,8 @@ export type RootSecrets = {
   readonly peppers: { readonly current: number; readonly versions: ReadonlyMap<number, Uint8Array> }
   /** The vault, cursors and identity tokens come from it (HKDF). */
   readonly masterKey: Uint8Array
+  /** The file of a pepper that was made by this call. Keys that are stored already need another. */
+  readonly madePepper: string | null
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -24,6 +26,7 @@ type Environment = Readonly<Record<string, string | undefined>>
  */
 export function readRootSecrets(env: Environment, folder: string | null): RootSecrets {
   const versions = new Map<number, Uint8Array>()
+  const made = folder !== null && isMissing(env, 'POSTERN_PEPPER', folder)
   for (const part of read(env, 'POSTERN_PEPPER', folder).split(',')) {
     const [, digits = '1', text = ''] = /^(?:(\d{1,4}):)?(.*)$/s.exec(part.trim()) ?? []
     const version = Number(digits)
@@ -35,8 +38,15 @@ export function readRootSecrets(env: Environment, folder: string | null): RootSe
   return {
     peppers: { current: Math.max(...versions.keys()), versions },
     masterKey: decode('POSTERN_MASTER_KEY', read(env, 'POSTERN_MASTER_KEY', folder)),
+    madePepper: made ? fileOf('POSTERN_PEPPER', folder) : null,
   }
 }
+
+const fileOf = (name: string, folder: string): string =>
+  join(folder, name.toLowerCase().replace('postern_', ''))
+
+const isMissing = (env: Environment, name: string, folder: string): boolean =>
+  !env[name] && !env[`${name}_FILE`] && !existsSync(fileOf(name, folder))
 
 function read(env: Environment, name: string, folder: string | null): string {
   const inline = env[name]
@@ -58,7 +68,7 @@ function contentOf(name: string, file: string): string {
 }
 
 function generated(name: string, folder: string): string {
-  const file = join(folder, name.toLowerCase().replace('postern_', ''))
+  const file = fileOf(name, folder)
   if (!existsSync(file)) {
     // Rows that were written with another one would be lost to whoever starts with a new one.
     if (existsSync(join(folder, 'pgdata'))) {
