@@ -51,7 +51,7 @@ const rules: readonly {
       `${'/'}home/ada/x`,
       `https:/${'/'}registry.x.org/y`,
     ],
-    spared: ['https://x.org/work/1', './root/', 'a/home/b', 'https://x.org/y'],
+    spared: [`https://x.org${'/'}work/1`, `.${'/'}root/`, 'a/home/b', 'https://x.org/y'],
   },
 ]
 
