@@ -9,7 +9,8 @@ import { Problem, type Refusal } from './problem.ts'
 
 const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i
 
-const bodiless = (method: string): boolean => method === 'GET' || method === 'HEAD'
+/** Methods whose requests are served without looking at a body. */
+export const bodiless = (method: string): boolean => method === 'GET' || method === 'HEAD'
 
 /** 403, 413 or 415 from what the headers say alone; null when they say nothing wrong. */
 export function checkBody(route: Route, request: Request, exchange: Exchange): Refusal | null {

@@ -5,7 +5,7 @@
  * refusal into the way out. No cheaper check follows a dearer one, and nothing reaches a handler
  * before every check has passed. The rooms do not know each other: they meet here.
  */
-import { checkBody, readJson } from './body.ts'
+import { bodiless, checkBody, readJson } from './body.ts'
 import type { Exchange, Platform, Ports, Principal, Scope } from './context.ts'
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
@@ -52,6 +52,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const { method, headers } = request
     const { target, host, port, clientAddress } = exchange
     const now = Date.now()
+    // What a room answers from memory is no promise; awaiting it would still cost a turn of the queue.
     const own = ownPath(request, target, ports.health) // 404 405 503
     if (own !== null) return own
     const platform = visit.at(router.platformFor(host, port)) // 421
@@ -59,13 +60,16 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const route = visit.on(path, router.match(platform, method, path)) // 400 404 405
     must(checkBody(route, request, exchange)) // 403 413 415
     const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401
-    const { record } = must(await verifier.verify(key, platform, now, clientAddress)) // 401 429 503
+    const proof = verifier.verify(key, platform, now, clientAddress)
+    const { record } = must(proof instanceof Promise ? await proof : proof) // 401 429 503
     const sent = must(readTenant(headers, platform.scheme)) // 400
-    const { tenant } = must(await tenants.bind(record, sent.tenant, platform, now)) // 400 403 503
+    const binding = tenants.bind(record, sent.tenant, platform, now)
+    const { tenant } = must(binding instanceof Promise ? await binding : binding) // 400 403 503
     const principal = visit.as(principalOf(record, tenant))
     must(authorize(record, route, { method, path, clientAddress, headers })) // 403
-    visit.charged(await limiter.charge(platform, route, record, tenant), route.cost) // 429 503
-    const body = await readJson(route, request) // 400 408 413 415
+    const charge = limiter.charge(platform, route, record, tenant)
+    visit.charged(charge instanceof Promise ? await charge : charge, route.cost) // 429 503
+    const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415
     const db = bindDb(ports.tenantSql, scopeOf(principal))
     const given = { db, principal, body, requestId: visit.outcome.requestId }
     return handle(route, canonicalRequest(request, path, search), given) // the handler's own
