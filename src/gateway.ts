@@ -47,12 +47,12 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   const limiter = createLimiter({ ...options.limits, counter: ports.counter })
   const handle = mountHandlers(platforms, handlers)
 
-  // The order of checks. The runtime's front has judged the framing: 400 417 431 501.
+  // The order of checks. The runtime's front has judged the framing: 400 417 431 501. What a room
+  // answers from memory is no promise, and awaiting it would still cost a turn of the queue.
   async function pass(request: Request, exchange: Exchange, visit: Visit): Promise<Response> {
     const { method, headers } = request
     const { target, host, port, clientAddress } = exchange
     const now = Date.now()
-    // What a room answers from memory is no promise; awaiting it would still cost a turn of the queue.
     const own = ownPath(request, target, ports.health) // 404 405 503
     if (own !== null) return own
     const platform = visit.at(router.platformFor(host, port)) // 421

@@ -1,0 +1,101 @@
+/**
+ * The load of the gate bench: `wrk` where it is installed, else `autocannon`, on keep-alive
+ * connections, held to another core than the server where the machine has two and `taskset`.
+ */
+import { execFileSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { run } from '../test/process.ts'
+
+export type Load = {
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly connections: number
+  readonly seconds: number
+}
+
+const serverCore = 0
+const loadCore = 1
+
+const has = (program: string, flag: string): boolean => {
+  try {
+    execFileSync(program, [flag], { stdio: 'ignore' })
+    return true
+  } catch (error) {
+    // wrk answers its own usage with a code of 1; what is missing has no code at all.
+    return error instanceof Error && 'status' in error && error.status !== null
+  }
+}
+
+const pins = process.platform === 'linux' && availableParallelism() > 1 && has('taskset', '-V')
+const wrk = has('wrk', '-v')
+
+/** The program that makes the load, for the report. */
+export const loadName = wrk ? 'wrk' : 'autocannon'
+/** How cores are shared, for the report. */
+export const coresName = pins
+  ? `the server on core ${serverCore}, the load on core ${loadCore} (taskset)`
+  : 'server and load wherever the system puts them (no taskset, or one core)'
+
+/** The command, held to the server's core. */
+export const onServerCore = (...command: string[]): string[] => pinned(serverCore, command)
+/** The command, held to the core of the load. */
+export const onLoadCore = (...command: string[]): string[] => pinned(loadCore, command)
+
+const pinned = (core: number, command: string[]): string[] =>
+  pins ? ['taskset', '-c', String(core), ...command] : command
+
+/** Moves a process that runs already to the core of the load. */
+export function moveToLoadCore(pid: number): void {
+  if (pins) execFileSync('taskset', ['-a', '-c', '-p', String(loadCore), String(pid)])
+}
+
+/** Runs one load to its end. Throws when a single request was not answered with a 2xx. */
+export async function load(options: Load): Promise<{ requests: number; perSecond: number }> {
+  const { requests, perSecond, failed } = await (wrk ? loadWithWrk : loadWithAutocannon)(options)
+  if (failed !== null || requests === 0) {
+    throw new Error(
+      `not every request to ${options.url} was answered: ${failed ?? 'none was sent'}`,
+    )
+  }
+  return { requests, perSecond }
+}
+
+type Counted = {
+  readonly requests: number
+  readonly perSecond: number
+  readonly failed: string | null
+}
+
+async function loadWithWrk({ url, headers, connections, seconds }: Load): Promise<Counted> {
+  const lines = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
+  const flags = ['-t1', `-c${connections}`, `-d${seconds}s`, ...lines, url]
+  const text = await output(onLoadCore('wrk', ...flags))
+  return {
+    requests: Number(/(\d+) requests in/.exec(text)?.[1] ?? 0),
+    perSecond: Number(/Requests\/sec:\s*([\d.]+)/.exec(text)?.[1] ?? 0),
+    failed: /(?:Non-2xx|Socket errors).*/.exec(text)?.[0] ?? null,
+  }
+}
+
+async function loadWithAutocannon({ url, headers, connections, seconds }: Load): Promise<Counted> {
+  const program = createRequire(import.meta.url).resolve('autocannon')
+  const lines = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}=${value}`])
+  const flags = ['-c', `${connections}`, '-d', `${seconds}`, '-j', ...lines, url]
+  const text = await output(onLoadCore(process.execPath, program, ...flags))
+  // autocannon's own JSON; its shape is documented in its README.
+  const result = JSON.parse(text) as {
+    readonly requests: { readonly total: number; readonly average: number }
+    readonly non2xx: number
+    readonly errors: number
+  }
+  const { requests, non2xx, errors } = result
+  const failed = non2xx + errors === 0 ? null : `${non2xx} not 2xx, ${errors} errors`
+  return { requests: requests.total, perSecond: requests.average, failed }
+}
+
+async function output([command = '', ...args]: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(command, args)
+  if (code !== 0) throw new Error(`${command} failed: ${stderr || stdout}`)
+  return stdout
+}

@@ -1,0 +1,133 @@
+/** The sections of the bench: what each runs, and which of its figures has which target. */
+import { benchGate, type Spread } from './gate.ts'
+import { benchKeys } from './keys.ts'
+import { benchLimits } from './limits.ts'
+import {
+  atLeast,
+  below,
+  type Figure,
+  fact,
+  megabytes,
+  micros,
+  none,
+  perSecond,
+  ratio,
+  type Section,
+} from './report.ts'
+import { benchScope } from './scope.ts'
+import { benchWrongKeys } from './wrong-keys.ts'
+
+export type Setting = {
+  readonly redisUrl: string
+  /** Told what is running. */
+  readonly say: (line: string) => void
+}
+
+/** By the name that the command line uses, in the order they run. DATABASE_URL must be set. */
+export const sections: Readonly<Record<string, (setting: Setting) => Promise<Section>>> = {
+  scope,
+  keys,
+  limits,
+  gate,
+}
+
+async function scope({ say }: Setting): Promise<Section> {
+  say('SELECTs of 20 rows, six kinds in turn')
+  const { perSecond: rates, ofFixedScope, ofNoPolicy, handleMicroseconds } = await benchScope()
+  const unscoped = 'of the same SELECT unscoped'
+  return {
+    title: 'The tenant handle',
+    about:
+      'A SELECT of 20 rows on 8 connections by 32 callers. Unscoped is the same statement by the same role under the same policies, on connections whose scope never changes. Hardened is the default: the scope is bound by a statement that SQL injected into a handler cannot repeat.',
+    figures: [
+      atLeast(`plain scope, ${unscoped}`, ofFixedScope.plain, 0.85, ratio),
+      atLeast(`hardened scope, ${unscoped}`, ofFixedScope.function, 0.65, ratio),
+      fact(`hardened scope by SET LOCAL, ${unscoped}`, ratio(ofFixedScope.setLocal)),
+      fact(`a transaction of one SELECT, ${unscoped}`, ratio(ofFixedScope.transaction)),
+      fact(
+        'plain and hardened, of a SELECT that names the tenant, with no policy',
+        `${ratio(ofNoPolicy.plain)}, ${ratio(ofNoPolicy.function)}`,
+      ),
+      fact('unscoped SELECTs', perSecond(rates.fixedScope)),
+      fact('hardened SELECTs', perSecond(rates.function)),
+      fact('making a handle', micros(handleMicroseconds)),
+    ],
+  }
+}
+
+async function keys({ redisUrl, say }: Setting): Promise<Section> {
+  say('10 000 wrong keys through a running gate')
+  const wrong = await benchWrongKeys(redisUrl)
+  say('1 000 000 unknown keys, then cached ones (a minute)')
+  const { cachedPerSecond, unknownGrowthBytes, unknownHeld, welchT } = benchKeys()
+  return {
+    title: 'API keys',
+    about: `In process: 1 000 keys in turn, all in memory; then 1 000 000 distinct well-formed unknown keys, after 50 000 of them as a warm-up. Through a gate on real servers: ${wrong.sent} keys with a wrong checksum, and for comparison 100 unknown keys with a right one, which made ${wrong.control.busyConnections} connections to PostgreSQL work.`,
+    figures: [
+      atLeast('verifications of a cached key', cachedPerSecond, 500_000, perSecond),
+      below('memory grown over 1 000 000 unknown keys', unknownGrowthBytes, 20e6, megabytes),
+      none(`Redis commands for ${wrong.sent} wrong checksums`, wrong.redisCommands),
+      none(
+        `connections to PostgreSQL that worked for ${wrong.sent} wrong checksums`,
+        wrong.busyConnections,
+      ),
+      fact('unknown keys remembered at the end', String(unknownHeld)),
+      fact("unknown ref against wrong secret, Welch's t of the time", welchT.toFixed(1)),
+    ],
+  }
+}
+
+async function limits({ redisUrl, say }: Setting): Promise<Section> {
+  say('charges in memory and in Redis')
+  const { memoryChargesPerSecond, redisCallsPerSecond } = await benchLimits(redisUrl)
+  return {
+    title: 'Limits',
+    about:
+      'Charges of two nodes (tenant and API key) in process, with their headers; and calls of the counter on one connection to Redis, 256 at a time.',
+    figures: [
+      fact('charges in memory', perSecond(memoryChargesPerSecond)),
+      fact('calls of Redis', redisCallsPerSecond === null ? '-' : perSecond(redisCallsPerSecond)),
+    ],
+  }
+}
+
+async function gate({ redisUrl, say }: Setting): Promise<Section> {
+  const found = await benchGate({ redisUrl, say })
+  const { ofBare, ofBareByTime: byTime, perSecond: rates, userMicros, systemMicros } = found
+  const of = 'of bare Hono'
+  const cost = (user: Spread, system: Spread) => `${micros(user.median)}, ${micros(system.median)}`
+  const both: Figure[] = (['bare', 'memory', 'redis'] as const).flatMap((kind) => {
+    const name = kind === 'bare' ? 'bare Hono' : `the gate, ${kind}`
+    return [
+      fact(`${name}: requests`, perSecond(rates[kind].median)),
+      fact(`${name}: its own code and the kernel`, cost(userMicros[kind], systemMicros[kind])),
+    ]
+  })
+  return {
+    title: 'The full gate',
+    about:
+      'One core for the server, 50 keep-alive connections, five rounds of four seconds each, in turn. Bare is Hono on @hono/node-server answering a small JSON. The gate answers the same from an in-process handler after key, tenant, permission, and limits of the tenant and of the key; its log is off. All get the same request, header for header, and one that is not answered with 200 fails the bench. Processor time is per request.',
+    figures: [
+      atLeast(`counting in memory, ${of}`, ofBare.memory.median, 0.6, ratio, range(ofBare.memory)),
+      atLeast(`counting in Redis, ${of}`, ofBare.redis.median, 0.4, ratio, range(ofBare.redis)),
+      fact(
+        'counting in memory, by processor time',
+        ratio(byTime.memory.median) + range(byTime.memory),
+      ),
+      fact(
+        'counting in Redis, by processor time',
+        ratio(byTime.redis.median) + range(byTime.redis),
+      ),
+      ...both,
+    ],
+    noise: noiseOf(rates.bare),
+  }
+}
+
+/** Five equal runs on a machine that does nothing else differ by a few percent. */
+function noiseOf({ min, max }: Spread): string | null {
+  if (max < min * 1.25) return null
+  return `Not to be relied on: bare Hono alone ran at ${perSecond(min)} in one round and at ${perSecond(max)} in another, so something else used the machine. Run it again on a quiet one; until then the ratios by processor time say more.`
+}
+
+const range = ({ min, max }: Spread): string => ` (${ratio(min)} to ${ratio(max)})`
