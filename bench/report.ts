@@ -72,6 +72,7 @@ export const perSecond = (value: number): string =>
     .replace(/\B(?=(\d{3})+$)/g, ' ')}/s`
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 export const micros = (value: number): string => `${value.toFixed(1)} µs`
+export const millis = (value: number): string => `${value.toFixed(1)} ms`
 
 const verdict = ({ met }: Figure): string => (met === null ? '' : met ? 'yes' : 'NO')
 

@@ -9,12 +9,14 @@ import {
   fact,
   megabytes,
   micros,
+  millis,
   none,
   perSecond,
   ratio,
   type Section,
 } from './report.ts'
 import { benchScope } from './scope.ts'
+import { benchWorker } from './worker.ts'
 import { benchWrongKeys } from './wrong-keys.ts'
 
 export type Setting = {
@@ -29,6 +31,7 @@ export const sections: Readonly<Record<string, (setting: Setting) => Promise<Sec
   keys,
   limits,
   gate,
+  worker,
 }
 
 async function scope({ say }: Setting): Promise<Section> {
@@ -121,6 +124,24 @@ async function gate({ redisUrl, say }: Setting): Promise<Section> {
       ...both,
     ],
     noise: noiseOf(rates.bare),
+  }
+}
+
+async function worker({ say }: Setting): Promise<Section> {
+  say('new isolates of workerd')
+  const { gzippedBytes, bundleBytes, firstAnswerCpuMs, loadCpuMs, nextAnswerCpuMs } =
+    await benchWorker()
+  return {
+    title: 'The same gate on Workers',
+    about:
+      'What `wrangler deploy` would upload, run by workerd itself. Processor time of all threads, less what workerd takes for an empty Worker.',
+    figures: [
+      below('size of the upload, gzipped', gzippedBytes, 1e6, megabytes),
+      below('a new isolate until its first answer to a key', firstAnswerCpuMs, 50, millis),
+      fact('a new isolate until /livez is answered', millis(loadCpuMs)),
+      fact('the answer after the first', millis(nextAnswerCpuMs)),
+      fact('size of the bundle', megabytes(bundleBytes)),
+    ],
   }
 }
 

@@ -35,7 +35,11 @@ export type Config = {
     /** Processes that count in the same Redis. */
     readonly nodes: number
   }
-  readonly storage: Omit<Installation, 'host' | 'port'> & { readonly scope: 'hardened' | 'plain' }
+  readonly storage: Omit<Installation, 'host' | 'port'> & {
+    readonly scope: 'hardened' | 'plain'
+    /** A transaction pooler stands between here and the database. */
+    readonly pooler: boolean
+  }
   readonly keys: {
     /** Keys remembered in each process, and keys remembered not to exist. */
     readonly knownMax: number
@@ -128,7 +132,7 @@ function toConfig(file: ConfigFile, installation: Installation): Config {
       shutdownGraceMs: file.server.shutdownGrace,
       nodes: file.server.nodes,
     },
-    storage: { ...places, scope: file.storage.scope },
+    storage: { ...places, ...file.storage },
     keys: {
       knownMax: cache.known,
       unknownMax: cache.unknown,

@@ -8,16 +8,12 @@ import { pathToFileURL } from 'node:url'
 import { renderErrors } from './config/report.ts'
 import { type Config, parseConfig } from './config.ts'
 import { createCredentials } from './db/credentials.ts'
-import type { Handlers } from './handler.ts'
-import { subscriptionsHandler } from './handlers/subscriptions.ts'
+import { handlers } from './handlers/named.ts'
 import { type Deployment, deploy } from './runtime/node/deployment.ts'
 import { firstStart } from './runtime/node/first-start.ts'
 import { createLog, type Log } from './runtime/node/log.ts'
-import { type RootSecrets, readRootSecrets } from './runtime/node/secrets.ts'
+import { type NodeSecrets, readRootSecrets } from './runtime/node/secrets.ts'
 import { welcome } from './runtime/node/welcome.ts'
-
-/** The in-process handlers, by the names that routes use. */
-export const handlers: Handlers = { subscriptions: subscriptionsHandler }
 
 const envFile = '.env.local'
 
@@ -51,7 +47,7 @@ export async function main([file = 'postern.yaml']: readonly string[]): Promise<
 async function refuseNewPepper(
   { platforms }: Config,
   { ports, storage }: Deployment,
-  { madePepper }: RootSecrets,
+  { madePepper }: NodeSecrets,
 ): Promise<void> {
   if (madePepper === null) return
   const credentials = createCredentials(ports.gatewaySql)

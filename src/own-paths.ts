@@ -20,8 +20,8 @@ export function ownPath(
   target: string,
   health: () => Promise<Health>,
 ): Response | Promise<Response> | null {
+  if (!isOwnPath(target)) return null
   const path = pathOf(target)
-  if (!ownPaths.some((own) => path === own || path.startsWith(`${own}/`))) return null
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     throw new Problem('route/method_not_allowed', { headers: { allow: 'GET, HEAD' } })
   }
@@ -30,6 +30,12 @@ export function ownPath(
   const page = docsPage(path, request.headers.get('accept'))
   if (page === null) throw new Problem('route/not_found')
   return new Response(page.body, { status: page.status, headers: page.headers })
+}
+
+/** Whether a request target leads to an own path, so that no platform is asked. */
+export function isOwnPath(target: string): boolean {
+  const path = pathOf(target)
+  return ownPaths.some((own) => path === own || path.startsWith(`${own}/`))
 }
 
 function pathOf(target: string): string {

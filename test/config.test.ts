@@ -425,6 +425,7 @@ describe('the environment', () => {
       redisUrl: env.REDIS_URL,
       folder: env.POSTERN_DIR,
       scope: 'hardened',
+      pooler: false,
     })
   })
 

@@ -10,8 +10,8 @@ afterAll(async () => {
   for (const root of roots) await rm(root, { recursive: true })
 })
 
-const nothing: Installed = { postgresBin: null, redisServer: null }
-const both: Installed = { postgresBin: '/pg/bin', redisServer: '/bin/redis-server' }
+const nothing: Installed = { postgresBin: null, redisServer: null, pgbouncer: null }
+const all: Installed = { postgresBin: '/pg/bin', redisServer: '/bin/redis-server', pgbouncer: '/b' }
 
 /** A made-up machine: what is found before and after, and what installing answers. */
 async function machine(given: {
@@ -29,7 +29,7 @@ async function machine(given: {
   }
   const said: string[] = []
   const ran: { script: string; sudo: boolean }[] = []
-  const found = [...(given.found ?? [nothing, both])]
+  const found = [...(given.found ?? [nothing, all])]
   const host: Host = {
     root,
     isRoot: given.isRoot ?? false,
@@ -49,13 +49,13 @@ const apt = 'usr/bin/apt-get'
 test('a person without servers is given the one command, and nothing is run', async () => {
   const { answer, said, ran } = await machine({ manager: apt })
   expect(answer).toBe(
-    "PostgreSQL and Redis are not installed.\nRun: sudo sh -c 'apt-get update && apt-get install -y postgresql redis-server curl'",
+    "PostgreSQL, Redis and PgBouncer are not installed.\nRun: sudo sh -c 'apt-get update && apt-get install -y postgresql redis-server pgbouncer curl'",
   )
   expect([said, ran]).toEqual([[], []])
 })
 
 test('a machine without a known package manager is told what is missing', async () => {
-  const { answer, ran } = await machine({ isRoot: true, found: [{ ...both, redisServer: null }] })
+  const { answer, ran } = await machine({ isRoot: true, found: [{ ...all, redisServer: null }] })
   expect(answer).toMatch(/^Redis is not installed, and no package manager/)
   expect(ran).toEqual([])
 })
@@ -63,7 +63,7 @@ test('a machine without a known package manager is told what is missing', async 
 test('an installation that fails says what the package manager said', async () => {
   const { answer } = await machine({ manager: apt, isRoot: true, code: 100 })
   expect(answer).toMatch(
-    /no route to mirror\nPostgreSQL and Redis are not installed, and that failed/,
+    /no route to mirror\nPostgreSQL, Redis and PgBouncer are not installed, and that failed/,
   )
 })
 
@@ -81,10 +81,12 @@ test.each([
   expect(said).toEqual([
     expect.stringMatching(/installing with `apt-get update && apt-get install/),
   ])
-  expect(ran).toEqual([{ sudo, script: expect.stringContaining('postgresql redis-server curl') }])
+  expect(ran).toEqual([
+    { sudo, script: expect.stringContaining('postgresql redis-server pgbouncer curl') },
+  ])
 })
 
-test('nothing is run where both are there', async () => {
-  const { answer, said, ran } = await machine({ manager: apt, isRoot: true, found: [both] })
+test('nothing is run where all are there', async () => {
+  const { answer, said, ran } = await machine({ manager: apt, isRoot: true, found: [all] })
   expect([answer, said, ran]).toEqual([null, [], []])
 })

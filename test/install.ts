@@ -26,20 +26,20 @@ const managers: readonly PackageManager[] = [
       'if [ ! -e "$policy" ]; then trap \'rm -f "$policy"\' EXIT',
       'printf "#!/bin/sh\\nexit 101\\n" > "$policy"; chmod +x "$policy"; fi',
       'apt-get -qq update',
-      'apt-get -qq install -y --no-install-recommends postgresql redis-server curl',
+      'apt-get -qq install -y --no-install-recommends postgresql redis-server pgbouncer curl',
     ].join('\n'),
-    command: 'apt-get update && apt-get install -y postgresql redis-server curl',
+    command: 'apt-get update && apt-get install -y postgresql redis-server pgbouncer curl',
   },
   {
     program: 'sbin/apk',
-    script: 'apk add --quiet postgresql redis curl',
-    command: 'apk add postgresql redis curl',
+    script: 'apk add --quiet postgresql redis pgbouncer curl',
+    command: 'apk add postgresql redis pgbouncer curl',
   },
   {
     program: 'usr/bin/dnf',
     script:
-      'dnf install -q -y postgresql-server valkey curl || dnf install -q -y postgresql-server redis curl',
-    command: 'dnf install -y postgresql-server valkey curl',
+      'dnf install -q -y postgresql-server pgbouncer valkey curl || dnf install -q -y postgresql-server pgbouncer redis curl',
+    command: 'dnf install -y postgresql-server pgbouncer valkey curl',
   },
 ]
 
@@ -54,7 +54,7 @@ export type Host = {
 }
 
 /**
- * Answers null when both servers are there, installed just now if need be; else the sentences that
+ * Answers null when all servers are there, installed just now if need be; else the sentences that
  * say what is missing and the one command that would help.
  */
 export function ensureInstalled(host: Host): string | null {
@@ -62,7 +62,7 @@ export function ensureInstalled(host: Host): string | null {
   if (missing === null) return null
   const manager = managers.find(({ program }) => existsSync(join(host.root, program)))
   if (manager === undefined) {
-    return `${missing} not installed, and no package manager known here (apt-get, apk, dnf).\nInstall PostgreSQL and Redis, then run it again.`
+    return `${missing} not installed, and no package manager known here (apt-get, apk, dnf).\nInstall PostgreSQL, Redis and PgBouncer, then run it again.`
   }
   const help = `Run: ${host.isRoot ? manager.command : `sudo sh -c '${manager.command}'`}`
   if (!host.isRoot && !host.isCi) return `${missing} not installed.\n${help}`
@@ -73,10 +73,12 @@ export function ensureInstalled(host: Host): string | null {
   return still === null ? null : `${still} still not found after installing it.\n${help}`
 }
 
-function missingOf({ postgresBin, redisServer }: Installed): string | null {
-  if (postgresBin === null && redisServer === null) return 'PostgreSQL and Redis are'
-  if (postgresBin === null) return 'PostgreSQL is'
-  return redisServer === null ? 'Redis is' : null
+function missingOf({ postgresBin, redisServer, pgbouncer }: Installed): string | null {
+  const found = { PostgreSQL: postgresBin, Redis: redisServer, PgBouncer: pgbouncer }
+  const names = Object.entries(found).flatMap(([name, program]) => (program === null ? [name] : []))
+  if (names.length === 0) return null
+  const last = names.pop()
+  return names.length === 0 ? `${last} is` : `${names.join(', ')} and ${last} are`
 }
 
 /** This machine. */

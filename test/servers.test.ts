@@ -6,7 +6,15 @@ import { dirname, join } from 'node:path'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterEach, describe, expect, test } from 'vitest'
-import { findServers, freePort, type Server, startPostgres, startRedis } from './servers.ts'
+import { clusterUrl } from './database.ts'
+import {
+  findServers,
+  freePort,
+  type Server,
+  startPgBouncer,
+  startPostgres,
+  startRedis,
+} from './servers.ts'
 
 const cleanups: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -58,7 +66,11 @@ async function ask(server: Server): Promise<unknown> {
 
 describe('findServers', () => {
   test('finds nothing where nothing is, and half a PostgreSQL is none', async () => {
-    expect(findServers('', await fakeRoot())).toEqual({ postgresBin: null, redisServer: null })
+    expect(findServers('', await fakeRoot())).toEqual({
+      postgresBin: null,
+      redisServer: null,
+      pgbouncer: null,
+    })
     const root = await fakeRoot('usr/lib/postgresql/15/bin/postgres')
     expect(findServers('', root).postgresBin).toBeNull()
   })
@@ -99,6 +111,22 @@ describe.each([
     expect(existsSync(server.folder)).toBe(false)
     expect(await isOpen(server.port)).toBe(false)
   })
+})
+
+test('a throw-away PgBouncer lends one session to many clients, by transaction', async () => {
+  const bouncer = await startPgBouncer(clusterUrl(), 1)
+  cleanups.push(bouncer.stop)
+  const clients = [1, 2, 3].map(() => new pg.Client(bouncer.url))
+  const pids = new Set<unknown>()
+  for (const client of clients) {
+    await client.connect()
+    pids.add((await client.query('select pg_backend_pid() as pid')).rows[0]?.pid)
+  }
+  await Promise.all(clients.map((client) => client.end()))
+  expect(pids.size).toBe(1)
+  const pid = bouncer.pid()
+  await bouncer.stop()
+  expect([isAlive(pid), existsSync(bouncer.folder)]).toEqual([false, false])
 })
 
 test('a PostgreSQL that cannot start says why, and removes its folder', async () => {

@@ -1,13 +1,13 @@
 /**
- * Throw-away PostgreSQL and Redis servers for tests, from whatever is installed.
+ * Throw-away PostgreSQL, PgBouncer and Redis servers for tests, from whatever is installed.
  *
  * Each server gets a folder of its own, a free port on loopback and no durability, and is stopped
- * by the process id it was started with. PostgreSQL refuses to run as root, so as root it runs as
- * the user `postgres` (else `nobody`).
+ * by the process id it was started with. PostgreSQL and PgBouncer refuse to run as root, so as root
+ * they run as the user `postgres` (else `nobody`).
  */
 import { execFileSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
-import { chown, mkdtemp, rm } from 'node:fs/promises'
+import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -19,6 +19,7 @@ export type Installed = {
   readonly postgresBin: string | null
   /** `redis-server`, or `valkey-server`, which speaks the same protocol. */
   readonly redisServer: string | null
+  readonly pgbouncer: string | null
 }
 
 export type Server = {
@@ -49,7 +50,12 @@ export function findServers(path = process.env.PATH ?? '', root = '/'): Installe
   const redisServer = [...onPath, ...usual]
     .flatMap((folder) => [join(folder, 'redis-server'), join(folder, 'valkey-server')])
     .find(isProgram)
-  return { postgresBin: postgresBin ?? null, redisServer: redisServer ?? null }
+  const pgbouncer = [...onPath, ...usual].map((folder) => join(folder, 'pgbouncer')).find(isProgram)
+  return {
+    postgresBin: postgresBin ?? null,
+    redisServer: redisServer ?? null,
+    pgbouncer: pgbouncer ?? null,
+  }
 }
 
 /** Debian keeps each major version apart, and none of them in PATH; the newest first. */
@@ -76,9 +82,7 @@ function isProgram(file: string): boolean {
 export async function startPostgres(settings: readonly string[] = []): Promise<Server> {
   const { postgresBin } = findServers()
   if (postgresBin === null) throw new Error('PostgreSQL is not installed: no initdb was found')
-  const owner = process.getuid?.() === 0 ? unprivilegedUser() : {}
-  const folder = await mkdtemp(join(owner.uid === undefined ? tmpdir() : '/tmp', 'postern-pg-'))
-  if (owner.uid !== undefined) await chown(folder, owner.uid, owner.gid ?? owner.uid)
+  const { folder, owner } = await ownedFolder('postern-pg-')
   // PGHOST, PGPORT and their like would redirect the programs: they get an environment of their own.
   const options = { cwd: folder, env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' }, ...owner }
   const data = join(folder, 'data')
@@ -102,6 +106,37 @@ export async function startPostgres(settings: readonly string[] = []): Promise<S
     // The server's own arguments: its process is ours, so its pid is the one we stop.
     boot: (port) =>
       start(join(postgresBin, 'postgres'), ['-D', data, '-p', `${port}`, ...flags], options),
+  })
+}
+
+/**
+ * Starts a PgBouncer of its own in front of the cluster of `cluster` (a superuser's URL), pooling by
+ * transaction with `poolSize` connections for each login and database, as Hyperdrive does. Its URL is
+ * that of the cluster with another port; the logins and databases are the cluster's.
+ */
+export async function startPgBouncer(cluster: string, poolSize = 5): Promise<Server> {
+  const { pgbouncer } = findServers()
+  if (pgbouncer === null) throw new Error('PgBouncer is not installed: no pgbouncer was found')
+  const upstream = new URL(cluster)
+  const user = decodeURIComponent(upstream.username)
+  const { folder, owner } = await ownedFolder('postern-bouncer-')
+  const [file, users] = [join(folder, 'pgbouncer.ini'), join(folder, 'users.txt')]
+  await writeFile(users, `"${user}" "${decodeURIComponent(upstream.password)}"\n`)
+  const lines = (port: number) => [
+    '[databases]',
+    `* = host=${upstream.hostname} port=${upstream.port || 5432} auth_user=${user}`,
+    '[pgbouncer]',
+    ...['listen_addr = 127.0.0.1', `listen_port = ${port}`, 'unix_socket_dir ='],
+    // Any login of the cluster; its own password is not asked for.
+    ...['auth_type = trust', `auth_file = ${users}`, `auth_user = ${user}`],
+    ...['pool_mode = transaction', `default_pool_size = ${poolSize}`, 'max_client_conn = 2000'],
+  ]
+  return serve(folder, /process up/, 'SIGINT', {
+    url: (port) => Object.assign(new URL(cluster), { hostname: '127.0.0.1', port }).href,
+    async boot(port) {
+      await writeFile(file, `${lines(port).join('\n')}\n`)
+      return start(pgbouncer, [file], { cwd: folder, ...owner })
+    },
   })
 }
 
@@ -190,6 +225,14 @@ export async function freePort(): Promise<number> {
   await new Promise((resolve) => probe.close(resolve))
   if (address === null || typeof address === 'string') throw new Error('no port was given')
   return address.port
+}
+
+/** A temporary folder that belongs to whom its server runs as. */
+async function ownedFolder(prefix: string) {
+  const owner = process.getuid?.() === 0 ? unprivilegedUser() : {}
+  const folder = await mkdtemp(join(owner.uid === undefined ? tmpdir() : '/tmp', prefix))
+  if (owner.uid !== undefined) await chown(folder, owner.uid, owner.gid ?? owner.uid)
+  return { folder, owner }
 }
 
 /** The user to run PostgreSQL as when we are root. */

@@ -1,8 +1,15 @@
 /** Pools for tests, one per way of speaking for a scope, on databases that have been migrated. */
 import type { Scope, Sql } from '../src/context.ts'
-import { createSql, type SqlOptions } from '../src/runtime/node/sql.ts'
 import { bindScopeFunction } from '../src/runtime/scoped-client.ts'
-import { createDatabase, startEmbedded, type TestDatabase, withClient } from './database.ts'
+import { createSql, type SqlOptions } from '../src/runtime/sql.ts'
+import {
+  clusterUrl,
+  createDatabase,
+  startEmbedded,
+  type TestDatabase,
+  withClient,
+} from './database.ts'
+import { startPgBouncer } from './servers.ts'
 
 export const scopeOf = (tenant: string, environment: Scope['environment'] = 'test'): Scope => ({
   platform: 'plt_t',
@@ -30,7 +37,10 @@ export const tenantSql = (database: TestDatabase, more: Partial<SqlOptions> = {}
   })
 
 /** A database and how to open pools on it as the tenant role. */
-export type Place = { open(more?: Partial<SqlOptions>): Sql; drop(): Promise<void> }
+export type Place = { open(more?: Partial<Opening>): Sql; drop(): Promise<void> }
+
+/** `through`: the port of a pooler that stands in between. */
+type Opening = SqlOptions & { readonly through: number }
 
 /** Every way of speaking for a scope. `real` ones have backends that can be told apart. */
 export const places: readonly {
@@ -49,8 +59,31 @@ export const places: readonly {
     hard: true,
     start: () => real({ role: 'postern_tenant' }),
   },
+  { name: 'hardened, behind a pooler', real: true, hard: true, start: () => pooled({}) },
+  {
+    name: 'one login that takes the role, behind a pooler',
+    real: true,
+    hard: true,
+    start: () => pooled({ role: 'postern_tenant' }),
+  },
   { name: 'embedded', real: false, hard: true, start: embedded },
 ]
+
+/**
+ * Through a PgBouncer in transaction mode, where every flight may meet a session that somebody else
+ * has just used. 1.18, which Debian has, knows no prepared statements (threats D20).
+ */
+async function pooled(options: Partial<SqlOptions>): Promise<Place> {
+  const bouncer = await startPgBouncer(clusterUrl(), limits.max)
+  const place = await real(options, true)
+  return {
+    open: (more) => place.open({ ...more, pooler: true, through: bouncer.port }),
+    async drop() {
+      await bouncer.stop()
+      await place.drop()
+    },
+  }
+}
 
 async function real(
   options: Partial<SqlOptions>,
@@ -64,7 +97,11 @@ async function real(
   await withClient(database.ownerUrl, (client) => client.query(text))
   const connection = options.role === undefined ? database.tenantUrl : database.ownerUrl
   return {
-    open: (more) => tenantSql(database, { connection, ...options, ...more }),
+    open: ({ through, ...more } = {}) => {
+      const url = new URL(connection)
+      if (through !== undefined) url.port = String(through)
+      return tenantSql(database, { connection: url.href, ...options, ...more })
+    },
     drop: database.drop,
   }
 }

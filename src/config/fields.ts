@@ -3,7 +3,7 @@
  * with that one sentence, whatever was wrong, and hands on the value in the unit that code uses.
  */
 import ipaddr from 'ipaddr.js'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Limit } from '../context.ts'
 import { parseRange } from '../lib/address.ts'
 

@@ -1,5 +1,5 @@
 /** What zod found, in the words of postern.yaml: one fault for each field, with the near name. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { suggest } from '../lib/nearest.ts'
 import { type Seen, valueAt } from './document.ts'
 import { type Fault, type Path, quote } from './report.ts'

@@ -3,7 +3,7 @@
  * editors use comes from here, and so does docs/config.md's test. What concerns more than one field
  * stands in cross.ts.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { presets } from '../keys/schemes.ts'
 import {
   cidr,
@@ -222,6 +222,10 @@ export const fileSchema = section({
       .describe(
         'hardened holds against SQL injected into a handler; plain does not, and is faster.',
       ),
+    pooler: z
+      .boolean()
+      .default(false)
+      .describe('A pooler between here and PostgreSQL pools by transaction, as PgBouncer does.'),
   })
     .prefault({})
     .describe('Where the data is comes from DATABASE_URL, REDIS_URL and POSTERN_DIR.'),

@@ -6,7 +6,7 @@
  * `findKey`, the only statement that sees more than one platform. It goes through a SECURITY
  * DEFINER function of drizzle/rls.sql that answers for whole digests and nothing else.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { KeyRecord, Sql, TenantRecord } from '../context.ts'
 
 /** An API key, and the stored digest that it was found by. */

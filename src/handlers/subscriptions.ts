@@ -3,7 +3,7 @@
  * sees one tenant's rows, so a foreign id is simply not there.
  */
 import { asc, eq } from 'drizzle-orm'
-import { z } from 'zod'
+import * as z from 'zod'
 import { subscriptions } from '../db/schema.ts'
 import { createHandler } from '../handler.ts'
 import { newId } from '../lib/id.ts'

@@ -13,8 +13,10 @@ export type Memory<V> = {
   knows(name: string, now: number): boolean
   /**
    * Asks the store and remembers what it says; undefined means nothing is there, and is forgotten.
-   * `ask` is not called while the same question is out. When it rejects with StoreDown and the last
-   * answer is not too old, that answer is given again; otherwise rejects as `ask` did.
+   * `ask` is not called while the same question is out, unless `ttlMs` is 0: an answer that was asked
+   * for before is then too old already, and a promise would tie one request to another's end. When it
+   * rejects with StoreDown and the last answer is not too old, that answer is given again; otherwise
+   * rejects as `ask` did.
    */
   learn(name: string, now: number, ask: () => Promise<V | undefined>): Promise<V | undefined>
   /** Forgets everything, answers still under way included. */
@@ -24,7 +26,7 @@ export type Memory<V> = {
 
 export type MemoryOptions = {
   readonly entriesMax: number
-  /** How long an answer is given without asking. */
+  /** How long an answer is given without asking. 0: every question is asked. */
   readonly ttlMs: number
   /** How much longer it may be given while the store is down. 0: not at all. */
   readonly staleMs: number
@@ -46,10 +48,10 @@ export function createMemory<V>({ entriesMax, ttlMs, staleMs }: MemoryOptions): 
     try {
       const value = await ask()
       if (askedIn !== epoch) return value
-      if (value === undefined) entries.delete(name)
+      const freshUntil = now + ttlMs
+      const staleUntil = freshUntil + staleMs
+      if (value === undefined || staleUntil <= now) entries.delete(name)
       else {
-        const freshUntil = now + ttlMs
-        const staleUntil = freshUntil + staleMs
         entries.set(name, { value, freshUntil, staleUntil }, staleUntil)
       }
       return value
@@ -70,6 +72,7 @@ export function createMemory<V>({ entriesMax, ttlMs, staleMs }: MemoryOptions): 
     },
     knows: (name, now) => flights.has(name) || entries.get(name, now) !== undefined,
     learn(name, now, ask) {
+      if (ttlMs === 0) return fly(name, now, async () => ask())
       const due = flights.get(name)
       if (due !== undefined) return due
       // An async function does not throw before its first await, so the flight is in the map

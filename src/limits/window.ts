@@ -9,7 +9,7 @@
  * the window counts in the newest sub-window; after a larger one the count starts over, because
  * units from a future that will not come for hours would otherwise shut the caller out until then.
  *
- * The Lua script of runtime/node/borrow-script.ts does the same sums; one suite holds both to it.
+ * The Lua script of runtime/borrow-script.ts does the same sums; one suite holds both to it.
  */
 
 /** Into how many sub-windows a window is cut. */

@@ -8,6 +8,7 @@
  */
 import type pg from 'pg'
 import type { Statement } from '../context.ts'
+import { HandleMisuse } from '../db/fault.ts'
 import { extended, fly, isPrepared, type Landing, type Lead } from './flight.ts'
 
 export type Role = 'postern_tenant' | 'postern_gateway'
@@ -23,6 +24,11 @@ export type Speaking = {
    * `plain`: for databases where that could not be done. The same with a `role`.
    */
   readonly scope: 'hardened' | 'plain'
+  /**
+   * A transaction pooler stands in between (PgBouncer, Hyperdrive): each flight may meet another
+   * session. So nothing is prepared under a name, and nothing is set for a session.
+   */
+  readonly pooler?: boolean
   /** Milliseconds until a flight is given up and its client dropped. */
   readonly answerTimeoutMs: number
 }
@@ -65,8 +71,17 @@ revoke all on function public.postern_bind_scope(text) from public;
 grant execute on function public.postern_bind_scope(text) to postern_tenant, postern_gateway;
 `
 
-/** For PostgreSQL: the scope and the statement are two executions before one Sync. */
-export function scopedClient({ role, scope: mode, answerTimeoutMs }: Speaking): ScopedClient {
+/**
+ * For PostgreSQL: the scope and the statement are two executions before one Sync. Behind a pooler it
+ * asks the database once what it needs to know, for all the clients it is used with.
+ */
+export function scopedClient({
+  role,
+  scope: mode,
+  pooler,
+  answerTimeoutMs,
+}: Speaking): ScopedClient {
+  if (pooler) return pooledClient({ role, scope: mode, answerTimeoutMs })
   const setRole = role === null ? '' : `set_config('role', '${role}', true)`
   const scopeText =
     role !== null
@@ -115,6 +130,72 @@ export function scopedClient({ role, scope: mode, answerTimeoutMs }: Speaking): 
       fly(client, [], statement, answerTimeoutMs, land)
     },
   }
+}
+
+/**
+ * The same behind a transaction pooler. The leads have no name and are parsed anew in each flight:
+ * PgBouncer knows prepared statements from 1.21 on only, and one that it does not know would meet a
+ * session where it is missing, or is somebody else's.
+ *
+ * A session is everybody's here, and dropping the client does not end it. So nothing is sent that
+ * could outlive its transaction, and every flight says its scope, even that it has none: on a session
+ * that somebody else has left with a scope it is refused.
+ */
+function pooledClient({ role, scope: mode, answerTimeoutMs }: Speaking): ScopedClient {
+  let binds: boolean | null = null
+  const text =
+    role !== null
+      ? `select set_config('role', '${role}', true), set_config('app.scope', $1, true)`
+      : mode === 'plain'
+        ? `select set_config('app.scope', $1, true)`
+        : 'select public.postern_bind_scope($1)'
+
+  function lead(scope: string): Lead {
+    if (role !== null || mode === 'plain' || binds) return { text, values: [scope] }
+    // encodeScope lets nothing through that could end the literal.
+    return { text: `set local app.scope = '${scope}'` }
+  }
+
+  function flyNameless(
+    client: pg.Client,
+    leads: readonly Lead[],
+    statement: Statement,
+    land: (landing: Landing) => void,
+  ): void {
+    if (passing.test(statement.text)) {
+      fly(client, leads, { ...statement, name: undefined }, answerTimeoutMs, land)
+    } else {
+      const error = new HandleMisuse('behind a pooler: what could outlive its transaction')
+      land({ status: client.getTransactionStatus(), result: null, error })
+    }
+  }
+
+  return {
+    prepare(client, land) {
+      if (binds !== null) return land(knownAlready)
+      fly(client, [], { text: startState }, answerTimeoutMs, (first) => {
+        const state = first.result?.rows[0]
+        if (state === undefined) return land(first)
+        if (state.scope !== '') return land({ ...first, result: null, error: startsScoped() })
+        binds = state.binds === true
+        land(first)
+      })
+    },
+    single: (client, scope, statement, land) => flyNameless(client, [lead(scope)], statement, land),
+    begin: (client, scope, begin, land) =>
+      fly(client, [{ text: begin }], lead(scope), answerTimeoutMs, land),
+    inside: (client, statement, land) => flyNameless(client, [], statement, land),
+  }
+}
+
+/** What ends with its transaction, or ends it. */
+const passing =
+  /^\s*\(*\s*(?:select|insert|update|delete|merge|with|values|savepoint|release|rollback|commit|set\s+local)\b/i
+
+const knownAlready: Landing = {
+  status: 'I',
+  result: { rows: [], rowCount: 0, command: '', fields: [] },
+  error: null,
 }
 
 const quiet: readonly Lead[] = [{ text: 'set client_min_messages = error' }]

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Sql } from '../../src/context.ts'
 import { inspectDatabase, readPosture } from '../../src/db/check.ts'
-import { createSql, type SqlOptions } from '../../src/runtime/node/sql.ts'
+import { createSql, type SqlOptions } from '../../src/runtime/sql.ts'
 import { clusterUrl, createDatabase, startEmbedded, withClient } from '../database.ts'
 import { limits } from '../sql.ts'
 import { oneUrl, pglite, production, type Stores } from './stores.ts'

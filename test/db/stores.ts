@@ -1,6 +1,6 @@
 /** Both roles' pools on a migrated database, in each way that Postern can be set up. */
 import type { Sql } from '../../src/context.ts'
-import { createSql, type SqlOptions } from '../../src/runtime/node/sql.ts'
+import { createSql, type SqlOptions } from '../../src/runtime/sql.ts'
 import { createDatabase, startEmbedded } from '../database.ts'
 import { limits } from '../sql.ts'
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from 'vitest'
-import { createDatabase, type TestDatabase } from '../database.ts'
-import { startGate } from '../gate.ts'
+import { clusterUrl, createDatabase, type TestDatabase } from '../database.ts'
+import { roomyConfig, startGate } from '../gate.ts'
+import { type Server, startPgBouncer } from '../servers.ts'
 import { gateSuite } from '../suites/gate.suite.ts'
 
 const redisUrl = (): string => {
@@ -11,13 +12,19 @@ const redisUrl = (): string => {
 
 let single: TestDatabase
 let perRole: TestDatabase
+let behind: TestDatabase
+let bouncer: Server
 beforeAll(async () => {
+  bouncer = await startPgBouncer(clusterUrl())
   single = await createDatabase({ migrate: false })
   perRole = await createDatabase()
+  behind = await createDatabase()
 })
 afterAll(async () => {
+  await bouncer?.stop()
   await single?.drop()
   await perRole?.drop()
+  await behind?.drop()
 })
 
 gateSuite('PGlite, counted in memory', () => startGate())
@@ -32,4 +39,16 @@ gateSuite('PostgreSQL with a URL per role, counted in Redis', () =>
     POSTERN_GATEWAY_DATABASE_URL: perRole.gatewayUrl,
     REDIS_URL: redisUrl(),
   }),
+)
+
+const pooled = (url: string): string => Object.assign(new URL(url), { port: bouncer.port }).href
+
+gateSuite('PostgreSQL through a PgBouncer that pools by transaction', () =>
+  startGate(
+    {
+      POSTERN_TENANT_DATABASE_URL: pooled(behind.tenantUrl),
+      POSTERN_GATEWAY_DATABASE_URL: pooled(behind.gatewayUrl),
+    },
+    `${roomyConfig()}storage: { pooler: true }\n`,
+  ),
 )

@@ -2,7 +2,8 @@
 import pg from 'pg'
 import { type RoleKind, scopeColumns, scopePredicate } from '../../src/db/policies.ts'
 import { migrateDatabase } from '../../src/runtime/node/migrations.ts'
-import { createDatabase, startEmbedded, withClient } from '../database.ts'
+import { clusterUrl, createDatabase, startEmbedded, withClient } from '../database.ts'
+import { type Server, startPgBouncer } from '../servers.ts'
 
 /** Two scopes that must not see each other, and the roles they are compared for. */
 export type Pair = {
@@ -62,20 +63,29 @@ async function addFamily(owner: pg.ClientConfig): Promise<void> {
 }
 
 /** Production's set-up: a login per role. */
-export async function openPostgres(): Promise<Target> {
+export const openPostgres = (): Promise<Target> => openRoles(null)
+
+/** The same through a PgBouncer that gives each transaction another session. */
+export const openPooled = async (): Promise<Target> => openRoles(await startPgBouncer(clusterUrl()))
+
+async function openRoles(bouncer: Server | null): Promise<Target> {
   const database = await createDatabase()
   const owner = { connectionString: database.ownerUrl }
   await addFamily(owner)
-  const pools = {
-    tenant: openPool({ connectionString: database.tenantUrl }),
-    gateway: openPool({ connectionString: database.gatewayUrl }),
+  const through = (url: string) => {
+    if (bouncer === null) return openPool({ connectionString: url })
+    const target = new URL(url)
+    target.host = new URL(bouncer.url).host
+    return openPool({ connectionString: target.href })
   }
+  const pools = { tenant: through(database.tenantUrl), gateway: through(database.gatewayUrl) }
   return {
     owner,
     as: (kind, scope, work, keep) =>
       flight(pools[kind], [`set local app.scope = '${scope}'`], work, keep),
     close: async () => {
       await Promise.all([pools.tenant.end(), pools.gateway.end()])
+      await bouncer?.stop()
       await database.drop()
     },
   }

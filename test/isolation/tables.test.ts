@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { scopeColumns } from '../../src/db/policies.ts'
 import {
   openPglite,
+  openPooled,
   openPostgres,
   type Pair,
   pairs,
@@ -59,6 +60,7 @@ async function refusal(work: Promise<unknown>): Promise<string> {
 
 const targets: readonly [string, Target][] = [
   ['PostgreSQL', await openPostgres()],
+  ['PostgreSQL behind PgBouncer', await openPooled()],
   ['PGlite', await openPglite()],
 ]
 const tables = new Map<Target, readonly Table[]>()

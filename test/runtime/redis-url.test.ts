@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseRedisUrl } from '../../src/runtime/node/redis-url.ts'
+import { parseRedisUrl } from '../../src/runtime/redis-url.ts'
 
 describe('Redis URLs', () => {
   it.each([

@@ -7,11 +7,11 @@ import type { Health, Ports } from '../../context.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
+import type { RootSecrets } from '../root-secrets.ts'
 import { createFailureGuard, type FailureGuard } from './failures.ts'
 import { createFront, type Front } from './front.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
-import type { RootSecrets } from './secrets.ts'
 import { openStorage, type Storage } from './storage.ts'
 
 export type Deployment = {
@@ -141,6 +141,7 @@ function waitingFields(started: Config, next: Config): readonly string[] {
   const pairs: readonly (readonly [string, unknown, unknown])[] = [
     ['server.trustedProxies', started.server.trustedProxies, next.server.trustedProxies],
     ['storage.scope', started.storage.scope, next.storage.scope],
+    ['storage.pooler', started.storage.pooler, next.storage.pooler],
     ['the ports of platforms', portsOf(started), portsOf(next)],
   ]
   return pairs

@@ -7,9 +7,9 @@ import type { Config } from '../../config.ts'
 import type { Platform } from '../../context.ts'
 import { type Credentials, createCredentials } from '../../db/credentials.ts'
 import { type SeedStores, seededKeys, seedOperator, seedPlatform } from '../../seed.ts'
+import type { RootSecrets } from '../root-secrets.ts'
 import type { Deployment } from './deployment.ts'
 import { readEnvFile, writeEnvFile } from './env-file.ts'
-import type { RootSecrets } from './secrets.ts'
 
 /** Keys by the names that the env file has for them. */
 export type FirstStart = {

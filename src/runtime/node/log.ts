@@ -5,6 +5,7 @@
  */
 import { pino } from 'pino'
 import type { Outcome } from '../../context.ts'
+import { outcomeLine } from '../outcome-line.ts'
 
 export type Log = {
   outcome(outcome: Outcome): void
@@ -54,7 +55,7 @@ export function createLog(level: LogLevel, fd = 2, waitingBytesMax = 4_194_304):
   return {
     outcome(outcome) {
       const level = outcome.status < 500 ? 'info' : 'error'
-      if (logger.isLevelEnabled(level)) logger[level](lineOf(outcome))
+      if (logger.isLevelEnabled(level)) logger[level](outcomeLine(outcome))
     },
     info: (message, fields) => logger.info({ event: 'gateway', ...fields }, message),
     warn: (message, fields) => logger.warn({ event: 'gateway', ...fields }, message),
@@ -73,18 +74,3 @@ export function createLog(level: LogLevel, fd = 2, waitingBytesMax = 4_194_304):
 }
 
 const named = (label: string) => ({ level: label })
-
-/**
- * What may be logged of a request is named here, one by one: there is no header, no query and no
- * body in an outcome, and a credential is its id, prefix, ref and last 4.
- */
-function lineOf(outcome: Outcome): object {
-  const { credential, durationMs, ...rest } = outcome
-  return {
-    event: 'request',
-    ...rest,
-    durationMs: Math.round(durationMs * 1000) / 1000,
-    keyId: credential?.id ?? null,
-    key: credential && `${credential.prefix}${credential.ref}_…${credential.last4}`,
-  }
-}

@@ -10,10 +10,10 @@
 import { Cluster } from 'ioredis'
 import type { Counter } from '../../context.ts'
 import { StoreDown } from '../../context.ts'
+import { evictionFlaw, openRedis } from '../redis-client.ts'
+import { defineBorrow, type Guard, redisCounter } from '../redis-counter.ts'
+import { parseRedisUrl } from '../redis-url.ts'
 import { Breaker } from './breaker.ts'
-import { evictionFlaw, openRedis } from './redis-client.ts'
-import { defineBorrow, type Guard, redisCounter } from './redis-counter.ts'
-import { parseRedisUrl } from './redis-url.ts'
 
 export type RedisState = 'ready' | 'down'
 

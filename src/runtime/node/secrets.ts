@@ -6,12 +6,10 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parsePeppers, parseSecret, type RootSecrets } from '../root-secrets.ts'
 
-export type RootSecrets = {
-  /** Keyed digests of API keys: the version that new rows are written with, and all that verify. */
-  readonly peppers: { readonly current: number; readonly versions: ReadonlyMap<number, Uint8Array> }
-  /** The vault, cursors and identity tokens come from it (HKDF). */
-  readonly masterKey: Uint8Array
+/** What a process on Node reads. */
+export type NodeSecrets = RootSecrets & {
   /** The file of a pepper that was made by this call. Keys that are stored already need another. */
   readonly madePepper: string | null
 }
@@ -24,20 +22,11 @@ type Environment = Readonly<Record<string, string | undefined>>
  * missing is generated there (mode 0600) and read again next time, unless there is data in it
  * already. Throws a sentence that names what is missing or wrong, and shows no value.
  */
-export function readRootSecrets(env: Environment, folder: string | null): RootSecrets {
-  const versions = new Map<number, Uint8Array>()
+export function readRootSecrets(env: Environment, folder: string | null): NodeSecrets {
   const made = folder !== null && isMissing(env, 'POSTERN_PEPPER', folder)
-  for (const part of read(env, 'POSTERN_PEPPER', folder).split(',')) {
-    const [, digits = '1', text = ''] = /^(?:(\d{1,4}):)?(.*)$/s.exec(part.trim()) ?? []
-    const version = Number(digits)
-    if (versions.has(version)) {
-      throw new Error(`POSTERN_PEPPER has version ${version} twice; each needs a number of its own`)
-    }
-    versions.set(version, decode('POSTERN_PEPPER', text))
-  }
   return {
-    peppers: { current: Math.max(...versions.keys()), versions },
-    masterKey: decode('POSTERN_MASTER_KEY', read(env, 'POSTERN_MASTER_KEY', folder)),
+    peppers: parsePeppers(read(env, 'POSTERN_PEPPER', folder)),
+    masterKey: parseSecret('POSTERN_MASTER_KEY', read(env, 'POSTERN_MASTER_KEY', folder)),
     madePepper: made ? fileOf('POSTERN_PEPPER', folder) : null,
   }
 }
@@ -91,15 +80,4 @@ function generate(file: string, folder: string): void {
   } finally {
     rmSync(draft, { force: true })
   }
-}
-
-function decode(name: string, text: string): Uint8Array {
-  // Buffer skips what is no base64, so that a typo would be another secret.
-  const isHex = /^[0-9a-f]{64}$/i.test(text)
-  if (!isHex && !/^[A-Za-z0-9+/_-]*={0,2}$/.test(text)) {
-    throw new Error(`${name} is neither base64 nor hex; it takes 32 bytes as one of them`)
-  }
-  const bytes = Buffer.from(text, isHex ? 'hex' : 'base64')
-  if (bytes.length === 32) return new Uint8Array(bytes)
-  throw new Error(`${name} has ${bytes.length} bytes; it takes exactly 32, as base64 or hex`)
 }

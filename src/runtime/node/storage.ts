@@ -7,9 +7,9 @@ import { resolve } from 'node:path'
 import type { Config } from '../../config.ts'
 import type { Sql, StoreDown } from '../../context.ts'
 import { inspectDatabase, readPosture } from '../../db/check.ts'
+import { createSql, type SqlOptions } from '../sql.ts'
 import { openEmbedded } from './embedded.ts'
 import { migrateDatabase } from './migrations.ts'
-import { createSql, type SqlOptions } from './sql.ts'
 
 export type Storage = {
   readonly tenantSql: Sql
@@ -57,13 +57,14 @@ export async function openStorage(places: Places, warn: Warn): Promise<Storage> 
 }
 
 async function open(places: Places, warn: Warn): Promise<Opened> {
-  const { databaseUrl, tenantDatabaseUrl, gatewayDatabaseUrl, ownerDatabaseUrl, scope } = places
+  const { databaseUrl, tenantDatabaseUrl, gatewayDatabaseUrl, ownerDatabaseUrl } = places
+  const { scope, pooler } = places
   const onError = (cause: StoreDown) => warn(cause.message)
+  const role = { ...shared, role: null, scope, pooler, embedded: false, onError }
   if (tenantDatabaseUrl !== null && gatewayDatabaseUrl !== null) {
     if (ownerDatabaseUrl !== null) {
       await migrate(ownerDatabaseUrl, warn, placeOf(ownerDatabaseUrl))
     }
-    const role = { ...shared, role: null, scope, embedded: false, onError }
     return pools(
       createSql({ ...role, connection: tenantDatabaseUrl }),
       createSql({ ...role, connection: gatewayDatabaseUrl }),
@@ -73,7 +74,7 @@ async function open(places: Places, warn: Warn): Promise<Opened> {
   if (databaseUrl !== null) {
     const owner = ownerDatabaseUrl ?? databaseUrl
     await migrate(owner, warn, placeOf(owner))
-    const one = { ...shared, connection: databaseUrl, scope, embedded: false, onError }
+    const one = { ...role, connection: databaseUrl }
     return pools(
       createSql({ ...one, role: 'postern_tenant' }),
       createSql({ ...one, role: 'postern_gateway' }),

@@ -99,7 +99,7 @@ describe.each(places)('$name', ({ start, real, hard }) => {
     const values = ['a_test', 'again']
     await expect(one.query(a, { text: insert, values })).rejects.toEqual(fault('23505'))
     await expect(one.query(b, { text: 'select nothing' })).rejects.toEqual(fault('42703'))
-    await expect(one.query(b, { text: 'selekt' })).rejects.toEqual(fault('42601'))
+    await expect(one.query(b, { text: 'select from from' })).rejects.toEqual(fault('42601'))
     expect(await pid()).toBe(before)
     expect(await ids(one, b)).toEqual(['b_test'])
   })
@@ -302,7 +302,8 @@ describe.each(places)('$name', ({ start, real, hard }) => {
       `deallocate all`,
     ])('D7: %s gets at no foreign row, there or afterwards', async (text) => {
       const { rows } = await one.query(a, { text }).catch((error: unknown) => {
-        expect(error).toBeInstanceOf(DatabaseFault)
+        // Behind a pooler, what could outlive its transaction is not even sent.
+        expect(error instanceof DatabaseFault || error instanceof HandleMisuse).toBe(true)
         return { rows: [] }
       })
       expect(rows.filter((row) => String(row.id ?? '').startsWith('b'))).toEqual([])

@@ -5,9 +5,9 @@
  * and reconnecting are redis.ts's.
  */
 import type { Cluster, Redis } from 'ioredis'
-import { type Borrowed, type CounterTree, type LimitState, StoreDown } from '../../context.ts'
-import { type Plan, planTree } from '../../limits/tree.ts'
-import { subWindows, validateCost } from '../../limits/window.ts'
+import { type Borrowed, type CounterTree, type LimitState, StoreDown } from '../context.ts'
+import { type Plan, planTree } from '../limits/tree.ts'
+import { subWindows, validateCost } from '../limits/window.ts'
 import { borrowScript } from './borrow-script.ts'
 
 type Arguments = readonly (string | number)[]

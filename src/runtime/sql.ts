@@ -1,5 +1,6 @@
 /**
- * The `sql` port on Node: a pool of `pg` clients that all speak as one role.
+ * The `sql` port: a pool of `pg` clients that all speak as one role. On Node it lives as long as the
+ * process, on Workers as long as a request.
  *
  * It refuses to know what a statement means. The danger is a client that goes back to the pool with
  * something still open on it; so one goes back only when the server said that it is idle, and every
@@ -14,11 +15,11 @@ import {
   type SqlTransaction,
   type Statement,
   StoreDown,
-} from '../../context.ts'
-import { DatabaseFault, HandleMisuse, toFault } from '../../db/fault.ts'
-import { encodeScope } from '../../db/scope.ts'
-import type { Landing } from '../flight.ts'
-import { embeddedClient, type Role, type ScopedClient, scopedClient } from '../scoped-client.ts'
+} from '../context.ts'
+import { DatabaseFault, HandleMisuse, toFault } from '../db/fault.ts'
+import { encodeScope } from '../db/scope.ts'
+import type { Landing } from './flight.ts'
+import { embeddedClient, type Role, type ScopedClient, scopedClient } from './scoped-client.ts'
 
 export type SqlOptions = {
   /** A URL, or the parts of one; `host` may be the folder of a unix socket. */
@@ -37,6 +38,13 @@ export type SqlOptions = {
   readonly scope: 'hardened' | 'plain'
   /** PGlite behind its socket. */
   readonly embedded: boolean
+  /**
+   * A transaction pooler stands in between: see `Speaking`. It passes no settings on at connect, so
+   * the server's time limits are then what the login was given: `alter role … set statement_timeout`.
+   */
+  readonly pooler?: boolean
+  /** How clients speak, where many pools share what one has learned of the database. */
+  readonly scoped?: ScopedClient
   /** Connections at most. */
   readonly max: number
   /** For a connection to be made, or for one of the pool to come free. */
@@ -57,9 +65,9 @@ export type SqlOptions = {
  */
 export function createSql(options: SqlOptions): Sql {
   const answerTimeoutMs = options.answerTimeoutMs ?? options.statementTimeoutMs + 1000
-  const scoped = options.embedded
-    ? embeddedClient(options)
-    : scopedClient({ ...options, answerTimeoutMs })
+  const scoped =
+    options.scoped ??
+    (options.embedded ? embeddedClient(options) : scopedClient({ ...options, answerTimeoutMs }))
   const pool = openPool(options, scoped, answerTimeoutMs)
   let closed: Promise<void> | undefined
   return {
@@ -111,8 +119,10 @@ function openPool(options: SqlOptions, scoped: ScopedClient, answerTimeoutMs: nu
     connectionTimeoutMillis: options.connectTimeoutMs,
     application_name: 'postern',
     keepAlive: true,
-    ...(embedded
-      ? { pipeline: true, query_timeout: answerTimeoutMs }
+    ...(embedded ? { pipeline: true, query_timeout: answerTimeoutMs } : {}),
+    // A pooler refuses settings it does not keep for each client.
+    ...(embedded || options.pooler
+      ? {}
       : {
           statement_timeout: statementTimeoutMs,
           idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,

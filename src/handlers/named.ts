@@ -1,0 +1,5 @@
+/** The in-process handlers, by the names that routes of postern.yaml use. The same on every runtime. */
+import type { Handlers } from '../handler.ts'
+import { subscriptionsHandler } from './subscriptions.ts'
+
+export const handlers: Handlers = { subscriptions: subscriptionsHandler }

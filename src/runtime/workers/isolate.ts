@@ -1,0 +1,97 @@
+/**
+ * What an isolate keeps from one request to the next: settings, compiled routes, how clients speak,
+ * and whether the databases may be served from. All of it is plain data, made at the first request;
+ * what does I/O is made for each request (errand.ts).
+ *
+ * No key and no tenant is among it, so a key that is revoked is dead at its next request, everywhere.
+ */
+import type { Config } from '../../config.ts'
+import type { Health } from '../../context.ts'
+import { createGateway, type Gateway, type GatewayOptions } from '../../gateway.ts'
+import type { Handlers } from '../../handler.ts'
+import { memoryCounter } from '../../limits/memory.ts'
+import type { Refusal } from '../../problem.ts'
+import type { RootSecrets } from '../root-secrets.ts'
+import { createAdmission } from './admission.ts'
+import { readSettings, type Settings, type WorkerEnv } from './bindings.ts'
+import { errandPorts, type Openers } from './errand.ts'
+import { createFailureCharge } from './failures.ts'
+import { createWorkerLog, type WorkerLog } from './log.ts'
+import { createOpeners } from './openers.ts'
+
+export type Isolate = {
+  readonly log: WorkerLog
+  /** null where a setting is missing: then `refusal` names it. */
+  readonly gateway: Gateway | null
+  /** Why requests cannot be served; null when they can. Asks the databases until they may serve. */
+  refusal(): Promise<Refusal | null> | null
+  health(): Promise<Health>
+  /** Without a slash at its end. null: as the caller named it. */
+  readonly publicUrl: string | null
+  /** What a request opens, of the bindings that it was given. */
+  openers(env: WorkerEnv): Openers
+}
+
+/** Reads, parses and compiles. Never throws: what is wrong becomes the isolate's refusal. */
+export function startIsolate(config: string, handlers: Handlers, env: WorkerEnv): Isolate {
+  const read = readSettings(env, config, Object.keys(handlers))
+  if (read.ok) return serve(read.settings, handlers)
+  const { missing: errors, cause } = read
+  const refusal: Refusal = { code: 'gateway/misconfigured', errors, cause }
+  const detail = errors.map(({ message }) => message).join(' ')
+  return {
+    log: createWorkerLog('info'),
+    gateway: null,
+    publicUrl: null,
+    refusal: async () => refusal,
+    health: async () => ({ status: 'unavailable', parts: { settings: { ok: false, detail } } }),
+    openers: () => ({ tenantSql: shut, gatewaySql: shut, counter: shut }),
+  }
+}
+
+const shut = (): never => {
+  throw new Error('a store was opened without settings')
+}
+
+function serve(settings: Settings, handlers: Handlers): Isolate {
+  const { config, secrets, oneLogin, redis } = settings
+  const log = createWorkerLog(config.log.level)
+  const admission = createAdmission({
+    oneLogin,
+    log,
+    counting: redis === null ? 'in a Durable Object' : 'in Redis',
+  })
+  const chargeFailure = createFailureCharge(config.keys.failures)
+  const ports = { ...errandPorts, chargeFailure, health: admission.health }
+  return {
+    log,
+    gateway: createGateway(gatewayOptions(config, secrets), ports, handlers),
+    publicUrl: config.server.publicUrl,
+    refusal: admission.refusal,
+    health: admission.health,
+    openers: createOpeners(settings, log),
+  }
+}
+
+function gatewayOptions(
+  { platforms, keys, server }: Config,
+  { peppers }: RootSecrets,
+): GatewayOptions {
+  return {
+    platforms,
+    keys: {
+      ...keys,
+      peppers,
+      positiveTtlMs: 0,
+      ttlMs: 0,
+      // A store that does not answer is a 503, not a key that may have been revoked.
+      staleMs: 0,
+      // Nobody waits for another's turn: the promise would belong to another request. What bounds
+      // lookups here is Hyperdrive's pool.
+      lookupsPerAddress: Number.POSITIVE_INFINITY,
+      lookupsMax: Number.POSITIVE_INFINITY,
+    },
+    limits: { local: memoryCounter(), nodeShare: 1 / server.nodes },
+    publicUrl: server.publicUrl,
+  }
+}

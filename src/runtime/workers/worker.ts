@@ -1,0 +1,66 @@
+/**
+ * The front on Workers: a request in, the gateway's answer out, and what the request opened closed
+ * behind it. What the runtime has decided before us (parsing, joining, normalising) is judged in
+ * exchange.ts.
+ */
+import type { Handlers } from '../../handler.ts'
+import { isOwnPath, ownPath } from '../../own-paths.ts'
+import type { Refusal } from '../../problem.ts'
+import { refusalOf, Visit } from '../../visit.ts'
+import type { WorkerEnv } from './bindings.ts'
+import { Errand, runErrand, type WorkerContext } from './errand.ts'
+import { inspectRequest, WorkerExchange } from './exchange.ts'
+import { type Isolate, startIsolate } from './isolate.ts'
+
+/** What a module Worker exports as its default. */
+export type Worker = {
+  fetch(request: Request, env: WorkerEnv, context: WorkerContext): Promise<Response>
+}
+
+/** Builds the Worker; nothing is read before its first request. `config`: the text of postern.yaml. */
+export function createWorker(config: string, handlers: Handlers): Worker {
+  let kept: Isolate | undefined
+  return {
+    fetch(request, env, context) {
+      kept ??= startIsolate(config, handlers, env)
+      const { log, openers } = kept
+      const errand = new Errand(openers(env), (cause) =>
+        log.error('deferred work failed', { cause }),
+      )
+      const exchange = new WorkerExchange(request, log.outcome, errand.defer)
+      const isolate = kept
+      const answered = runErrand(errand, () => answer(request, exchange, isolate))
+      // A request whose client has left is finished all the same, as on Node: what it began (a
+      // transaction, a charge) must not be cut short at any point.
+      context.waitUntil(errand.end(answered))
+      return answered
+    },
+  }
+}
+
+async function answer(
+  request: Request,
+  exchange: WorkerExchange,
+  isolate: Isolate,
+): Promise<Response> {
+  const refuse = (refusal: Refusal): Response =>
+    new Visit(exchange).refuse(refusal, isolate.publicUrl ?? originOf(request, exchange))
+  try {
+    const malformed = inspectRequest(request)
+    if (malformed !== null) return refuse(malformed)
+    if (isolate.gateway === null) {
+      // The pages that explain the refusal that everything else gets.
+      const own = await ownPath(request, exchange.target, isolate.health)
+      if (own !== null) return new Visit(exchange).answer(own)
+    }
+    const refusal = isOwnPath(exchange.target) ? null : isolate.refusal()
+    const denied = refusal === null ? null : await refusal
+    if (denied !== null) return refuse(denied)
+  } catch (thrown) {
+    return refuse(refusalOf(thrown))
+  }
+  return isolate.gateway?.fetch(request, exchange) ?? refuse({ code: 'gateway/misconfigured' })
+}
+
+const originOf = ({ url }: Request, { target }: WorkerExchange): string =>
+  url.slice(0, url.length - target.length)

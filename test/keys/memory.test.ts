@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest'
+import { StoreDown } from '../../src/context.ts'
+import { createMemory } from '../../src/keys/memory.ts'
+
+/** A store that answers when it is told to. */
+function slowStore() {
+  const asked: PromiseWithResolvers<string>[] = []
+  const ask = () => {
+    const flight = Promise.withResolvers<string>()
+    asked.push(flight)
+    return flight.promise
+  }
+  return { asked, ask }
+}
+
+describe('a memory that remembers', () => {
+  test('asks once, however many wait, and then not until the answer is old', async () => {
+    const { asked, ask } = slowStore()
+    const memory = createMemory<string>({ entriesMax: 10, ttlMs: 100, staleMs: 0 })
+    const both = [memory.learn('a', 0, ask), memory.learn('a', 0, ask)]
+    expect(asked).toHaveLength(1)
+    asked[0]?.resolve('x')
+    expect(await Promise.all(both)).toEqual(['x', 'x'])
+    expect([memory.get('a', 99), memory.get('a', 100)]).toEqual(['x', undefined])
+  })
+})
+
+describe('C1: a memory of no time at all', () => {
+  test('asks for everyone: no answer that was asked for earlier is shared', async () => {
+    const { asked, ask } = slowStore()
+    const memory = createMemory<string>({ entriesMax: 10, ttlMs: 0, staleMs: 0 })
+    const both = [memory.learn('a', 0, ask), memory.learn('a', 0, ask)]
+    expect(asked).toHaveLength(2)
+    asked[1]?.resolve('after')
+    asked[0]?.resolve('before')
+    expect(await Promise.all(both)).toEqual(['before', 'after'])
+    expect([memory.get('a', 0), memory.knows('a', 0), memory.size]).toEqual([undefined, false, 0])
+  })
+
+  test('gives nothing when the store is down, not even a moment later', async () => {
+    const memory = createMemory<string>({ entriesMax: 10, ttlMs: 0, staleMs: 0 })
+    await memory.learn('a', 0, async () => 'x')
+    const down = () => Promise.reject(new StoreDown('down'))
+    await expect(memory.learn('a', 0, down)).rejects.toThrow(StoreDown)
+  })
+
+  test('where stale answers are allowed, gives the last one only while the store is down', async () => {
+    const memory = createMemory<string>({ entriesMax: 10, ttlMs: 0, staleMs: 100 })
+    await memory.learn('a', 0, async () => 'x')
+    expect(memory.get('a', 1)).toBeUndefined()
+    const down = () => Promise.reject(new StoreDown('down'))
+    expect(await memory.learn('a', 99, down)).toBe('x')
+    await expect(memory.learn('a', 100, down)).rejects.toThrow(StoreDown)
+  })
+})
