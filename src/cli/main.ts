@@ -39,6 +39,13 @@ const commands: readonly Command[] = [
     argumentsMax: 0,
     run: async (args) => (await import('../admin.ts')).main(['migrate', ...args]),
   },
+  {
+    name: 'doctor',
+    usage: 'doctor [url]',
+    does: 'check the secrets, database and Redis of this environment, or a running gateway',
+    argumentsMax: 1,
+    run: async (args) => (await import('../admin.ts')).main(['doctor', ...args]),
+  },
 ]
 
 /**
@@ -93,6 +100,7 @@ const help = `Examples
   postern start                          serve postern.yaml on http://127.0.0.1:8787
   PORT=8080 postern start gateway.yaml   another file, another port
   postern migrate                        bring the database in DATABASE_URL up to date
+  postern doctor                         say what is not as it should be, and what it means
 
 Usage
   postern <command>

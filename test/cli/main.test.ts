@@ -19,7 +19,7 @@ async function type(...args: string[]) {
 test.each<[string[], string]>([
   [['strat'], 'unknown command "strat"; did you mean "start"?'],
   [['migrat'], 'did you mean "migrate"?'],
-  [['frobnicate'], 'known here: start, migrate, --help, --version'],
+  [['frobnicate'], 'known here: start, migrate, doctor, --help, --version'],
   [['--hlep'], 'unknown option "--hlep"; did you mean "--help"?'],
   [['start', '--port', '80'], '`start` has no option "--port"'],
   [['start', 'a.yaml', 'b.yaml'], 'one argument too many, "b.yaml"'],

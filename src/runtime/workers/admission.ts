@@ -54,13 +54,14 @@ export function createAdmission({ oneLogin, log, counting }: AdmissionOptions): 
     async health() {
       const refusal = await (admitted ? judge(() => ping(currentErrand().gatewaySql)) : ask())
       const detail = refusal?.errors?.[0]?.message ?? 'does not answer: no key can be verified'
-      const database = { ok: refusal === null, detail: refusal === null ? 'answers' : detail }
+      const database = { ok: refusal === null, detail: refusal === null ? proved : detail }
       const limits = { ok: true, detail: `counted ${counting}` }
       return { status: database.ok ? 'ready' : 'unavailable', parts: { database, limits } }
     },
   }
 }
 
+const proved = 'answers, and what was written is what is read'
 const plainScope =
   'scope: plain. SQL injected into a handler could change its tenant; `postern migrate` as a superuser hardens it'
 
