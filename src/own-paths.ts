@@ -6,8 +6,10 @@ import type { Health } from './context.ts'
 import { docsPage } from './docs/pages.ts'
 import { Problem } from './problem.ts'
 
-/** A path of the gateway's own, exact or with all that lies below it. */
+/** Paths of the gateway's own, each with all that lies below it. One segment each. */
 export const ownPaths = ['/livez', '/readyz', '/docs', '/.well-known'] as const
+
+const firstSegments: ReadonlySet<string> = new Set(ownPaths)
 
 const fresh = { 'content-type': 'application/json', 'cache-control': 'no-store' }
 
@@ -34,8 +36,8 @@ export function ownPath(
 
 /** Whether a request target leads to an own path, so that no platform is asked. */
 export function isOwnPath(target: string): boolean {
-  const path = pathOf(target)
-  return ownPaths.some((own) => path === own || path.startsWith(`${own}/`))
+  const end = target.slice(1).search(/[/?]/)
+  return firstSegments.has(end < 0 ? target : target.slice(0, end + 1))
 }
 
 function pathOf(target: string): string {

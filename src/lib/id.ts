@@ -3,6 +3,7 @@ export function newId(prefix: string): string {
   return prefix + crypto.randomUUID().replaceAll('-', '')
 }
 
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 const idBytes = 16
 const poolBytes = 256 * idBytes
 let pool = ''
@@ -14,11 +15,10 @@ let used = 0
  */
 export function newRequestId(): string {
   if (used === pool.length) {
-    pool = crypto.getRandomValues(new Uint8Array(poolBytes)).reduce(addHex, '')
+    pool = ''
+    for (const byte of crypto.getRandomValues(new Uint8Array(poolBytes))) pool += hex[byte]
     used = 0
   }
   used += 2 * idBytes
   return `req_${pool.slice(used - 2 * idBytes, used)}`
 }
-
-const addHex = (text: string, byte: number): string => text + byte.toString(16).padStart(2, '0')
