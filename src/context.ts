@@ -290,6 +290,11 @@ export type Exchange = {
   readonly clientAddress: string
   /** The client spoke TLS, to us or to a trusted hop. */
   readonly secure: boolean
+  /**
+   * The request's headers, by lower-case name, where the runtime reads one quicker than `Request`
+   * does. A repeated field comes joined by commas.
+   */
+  readonly requestHeaders?: { get(name: string): string | null } | null
   /** Adds the gate's headers to the answer and hands the outcome to the log when it has been sent. */
   reply(response: Response, headers: Record<string, string>, outcome: Outcome): Response
   /**

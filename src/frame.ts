@@ -172,13 +172,14 @@ function inspectTarget(
   host: string | undefined,
   bodyBytes: number | null,
 ): Frame | Refusal {
-  if (host === undefined ? raw.httpVersion === '1.1' : !isHost(host)) {
+  const name = host === undefined ? hostless(raw) : nameOf(host)
+  if (name === null) {
     return malformed('Send one Host header with a host name and, if need be, a port.')
   }
   const target = raw.target.startsWith('/') ? raw.target : pathOfUrl(raw.target, host)
   if (target === null)
     return malformed('Send the path as the request target, in agreement with Host.')
-  return { target, host: hostName(host ?? ''), bodyBytes }
+  return { target, host: name, bodyBytes }
 }
 
 /** What follows the authority of an absolute-form target, or null when it names another host. */
@@ -188,6 +189,17 @@ function pathOfUrl(target: string, host: string | undefined): string | null {
   if (host !== undefined && authority.toLowerCase() !== host.toLowerCase()) return null
   if (host === undefined) return null
   return rest.startsWith('/') ? rest : `/${rest}`
+}
+
+const hostless = ({ httpVersion }: RawFrame): string | null => (httpVersion === '1.1' ? null : '')
+
+// One request after the other names the same host, and reading one costs four expressions.
+let last: { readonly host: string; readonly name: string | null } = { host: '', name: null }
+
+/** The name in a Host header, without its port; null when it is none. */
+function nameOf(host: string): string | null {
+  if (host !== last.host) last = { host, name: isHost(host) ? hostName(host) : null }
+  return last.name
 }
 
 const hostName = (host: string): string => host.replace(/:\d*$/, '').toLowerCase()

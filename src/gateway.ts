@@ -50,8 +50,9 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   // The order of checks. The runtime's front has judged the framing: 400 417 431 501. What a room
   // answers from memory is no promise, and awaiting it would still cost a turn of the queue.
   async function pass(request: Request, exchange: Exchange, visit: Visit): Promise<Response> {
-    const { method, headers } = request
-    const { target, host, port, clientAddress } = exchange
+    const { method } = request
+    const { target, host, port, clientAddress, requestHeaders } = exchange
+    const headers = requestHeaders ?? request.headers
     const now = Date.now()
     const own = ownPath(request, target, ports.health) // 404 405 503
     if (own !== null) return own

@@ -35,6 +35,23 @@ export function canonicalPath(
   target: string,
   allow: { readonly encodedSlash: boolean } = { encodedSlash: false },
 ): CanonicalPath | Refusal {
+  // The front asks first, and the gateway again of the same target.
+  if (target !== last.target || allow.encodedSlash !== last.encodedSlash) {
+    last = { target, encodedSlash: allow.encodedSlash, found: canonical(target, allow) }
+  }
+  return last.found
+}
+
+let last: { target: string; encodedSlash: boolean; found: CanonicalPath | Refusal } = {
+  target: '',
+  encodedSlash: false,
+  found: { code: 'request/invalid_path' },
+}
+
+function canonical(
+  target: string,
+  allow: { readonly encodedSlash: boolean },
+): CanonicalPath | Refusal {
   const query = target.indexOf('?')
   const path = query < 0 ? target : target.slice(0, query)
   const search = query < 0 ? '' : target.slice(query)

@@ -77,11 +77,14 @@ export function redisCounter(
     return fresh
   }
 
-  const waiting = new Map<string, Asked[]>()
+  let waiting = new Map<string, Asked[]>()
 
   /** Sends what has been asked for in this turn, as few calls to each shard as will hold it. */
   function flush(): void {
-    for (const [shard, asked] of waiting) {
+    const turn = waiting
+    // First, so that whatever happens below the next turn starts with nothing and is flushed again.
+    waiting = new Map()
+    for (const [shard, asked] of turn) {
       for (let from = 0; from < asked.length; ) {
         let to = from
         let keys = 0
@@ -92,7 +95,6 @@ export function redisCounter(
         from = to
       }
     }
-    waiting.clear()
   }
 
   function send(shard: string, asked: readonly Asked[]): void {

@@ -43,6 +43,10 @@ export class NodeExchange implements Exchange {
     return this.#incoming?.method ?? ''
   }
 
+  get requestHeaders(): Incoming | null {
+    return this.#incoming
+  }
+
   limitBody(bytesMax: number): boolean {
     const incoming = this.#incoming
     if (Math.max(this.bodyBytes ?? 0, incoming?.receivedBytes ?? 0) > bytesMax) return false

@@ -83,6 +83,12 @@ export class Incoming extends IncomingMessage {
     })
   }
 
+  /** A header by its lower-case name. Those that count are in the request once (frame.ts). */
+  get(name: string): string | null {
+    const value = this.headers[name]
+    return typeof value === 'string' ? value : null
+  }
+
   /** Why the body is no good, as far as is known. */
   get failure(): Problem | null {
     return this.#failure

@@ -118,17 +118,19 @@ export class Intake {
   #serve(request: Request, outgoing: Outgoing): Response | Promise<Response> {
     const { exchange } = outgoing
     if (exchange === null) throw new TypeError('a response that was never received')
-    const deliver = (response: Response) =>
-      this.#turnEnd().then(() => this.#deliver(response, outgoing))
-    const broken = (error: unknown) => this.#broken(error, outgoing)
-    if (outgoing.hasBody || outgoing.isBehind) {
-      return this.#serveLater(request, outgoing, exchange).catch(broken)
-    }
+    return this.#answer(request, outgoing, exchange)
+  }
+
+  async #answer(request: Request, outgoing: Outgoing, exchange: NodeExchange): Promise<Response> {
     try {
-      const answer = this.#options.fetch(request, exchange)
-      return Promise.resolve(answer).then(deliver).catch(broken)
+      if (outgoing.hasBody || outgoing.isBehind) {
+        return await this.#serveLater(request, outgoing, exchange)
+      }
+      const response = await this.#options.fetch(request, exchange)
+      await this.#turnEnd()
+      return this.#deliver(response, outgoing)
     } catch (error) {
-      return broken(error)
+      return this.#broken(error, outgoing)
     }
   }
 
