@@ -1,7 +1,7 @@
 /**
- * What an in-process handler is given, and how handlers stand behind routes. A
- * handler names no tenant: `c.var.db` sees one tenant's rows and nothing else, and there is no
- * other door to the database.
+ * What an in-process handler is given, and how handlers stand behind routes. A handler names no
+ * tenant: `c.var.db` sees one tenant's rows and nothing else, and there is no other door to the
+ * database.
  */
 import { type Context, Hono } from 'hono'
 import type { ReadBody } from './body.ts'

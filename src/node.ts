@@ -95,7 +95,7 @@ function onSignals(file: string, deployment: Deployment, log: Log): void {
       const waiting = deployment.swap(config)
       log.setLevel(config.log.level)
       const but = waiting.length === 0 ? '' : `, except what needs a restart: ${waiting.join(', ')}`
-      log.warn(`${file} was read again and is in force${but}`)
+      log[but === '' ? 'info' : 'warn'](`${file} was read again and is in force${but}`)
     } catch (error) {
       log.error(`${file} was not taken; the last good one stays`, { cause: messageOf(error) })
     }

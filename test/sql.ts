@@ -1,6 +1,5 @@
 /** Pools for tests, one per way of speaking for a scope, on databases that have been migrated. */
 import type { Scope, Sql } from '../src/context.ts'
-import { bindScopeFunction } from '../src/runtime/scoped-client.ts'
 import { createSql, type SqlOptions } from '../src/runtime/sql.ts'
 import {
   clusterUrl,
@@ -91,10 +90,10 @@ async function real(
   plainOwner = false,
 ): Promise<Place> {
   const database = await createDatabase({ plainOwner })
-  const text = withFunction
-    ? bindScopeFunction
-    : 'drop function if exists public.postern_bind_scope(text)'
-  await withClient(database.ownerUrl, (client) => client.query(text))
+  if (!withFunction) {
+    const text = 'drop function public.postern_bind_scope(text)'
+    await withClient(database.ownerUrl, (client) => client.query(text))
+  }
   const connection = options.role === undefined ? database.tenantUrl : database.ownerUrl
   return {
     open: ({ through, ...more } = {}) => {

@@ -52,24 +52,12 @@ export type ScopedClient = {
 
 const scopeName = 'postern_scope'
 const roleName = 'postern_role'
-
 /**
- * The function that the hardened scope goes through where the migrations have made it: a prepared
- * call, refused once a scope is bound. SET LOCAL, which is used where it is missing, makes the server
- * log a warning for every statement ("can only be used in transaction blocks").
+ * How the hardened scope is bound: a function of drizzle/rls.sql, which refuses once a scope is bound.
+ * SET LOCAL, which is used where it is missing, makes the server log a warning for every statement
+ * ("can only be used in transaction blocks").
  */
-export const bindScopeFunction = `
-create or replace function public.postern_bind_scope(scope text) returns text
-  language plpgsql security definer as $$
-begin
-  if pg_catalog.current_setting('app.scope', true) operator(pg_catalog.<>) '' then
-    raise exception 'a scope is already bound' using errcode = '42501';
-  end if;
-  return pg_catalog.set_config('app.scope', scope, true);
-end $$;
-revoke all on function public.postern_bind_scope(text) from public;
-grant execute on function public.postern_bind_scope(text) to postern_tenant, postern_gateway;
-`
+const bindScope = 'select public.postern_bind_scope($1)'
 
 /**
  * For PostgreSQL: the scope and the statement are two executions before one Sync. Behind a pooler it
@@ -88,7 +76,7 @@ export function scopedClient({
       ? `select ${setRole}, set_config('app.scope', $1, true)`
       : mode === 'plain'
         ? `select set_config('app.scope', $1, true)`
-        : 'select public.postern_bind_scope($1)'
+        : bindScope
 
   /** null: nothing to say, the login is the role and there is no scope. */
   function lead(client: pg.Client, scope: string): Lead | null {
@@ -148,7 +136,7 @@ function pooledClient({ role, scope: mode, answerTimeoutMs }: Speaking): ScopedC
       ? `select set_config('role', '${role}', true), set_config('app.scope', $1, true)`
       : mode === 'plain'
         ? `select set_config('app.scope', $1, true)`
-        : 'select public.postern_bind_scope($1)'
+        : bindScope
 
   function lead(scope: string): Lead {
     if (role !== null || mode === 'plain' || binds) return { text, values: [scope] }

@@ -1,6 +1,6 @@
 /**
  * A running gateway on Node: storage, counter, front and the gateway between them, wired once. The
- * gateway itself is swapped whole when there is a new Config; everything else stays.
+ * gateway itself is swapped whole when there is a new Config; storage, counter and listeners stay.
  */
 import type { Config } from '../../config.ts'
 import type { Health, Ports } from '../../context.ts'

@@ -56,6 +56,8 @@ async function examineRole(
     connection,
     role: single ? `postern_${kind}` : null,
     scope: 'hardened',
+    // Right behind a pooler and without one: whether there is one, only postern.yaml says.
+    pooler: true,
     embedded: false,
     max: 1,
     connectTimeoutMs: 5000,

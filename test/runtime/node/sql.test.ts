@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Sql, StoreDown } from '../../../src/context.ts'
 import { DatabaseFault, HandleMisuse } from '../../../src/db/fault.ts'
-import { bindScopeFunction } from '../../../src/runtime/scoped-client.ts'
+import { migrateDatabase } from '../../../src/runtime/node/migrations.ts'
 import { createDatabase, type TestDatabase, withClient } from '../../database.ts'
 import { type Place, places, scopeOf, tenantSql } from '../../sql.ts'
 
@@ -409,7 +409,7 @@ describe('when the server is not there', () => {
   })
 
   test('the hardened scope goes through the function where the migrations have made it', async () => {
-    await withClient(database.ownerUrl, (client) => client.query(bindScopeFunction))
+    await migrateDatabase(database.ownerUrl)
     const sql = tenantSql(database, { max: 1 })
     const { rows } = await sql.query(a, {
       text: `select array_agg(statement) as prepared from pg_prepared_statements`,
