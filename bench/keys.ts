@@ -32,6 +32,8 @@ const platform: Platform = {
   port: null,
   vocabulary: 'slash',
   docsUrl: null,
+  issuer: 'urn:postern:test',
+  upstreams: [],
   permissions: [],
   limits: {
     environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

@@ -158,10 +158,12 @@ function toPlatform(platform: PlatformFile): Platform {
     port: platform.port ?? null,
     vocabulary: platform.vocabulary,
     docsUrl: platform.docsUrl ?? null,
+    issuer: `urn:postern:${platform.id}`,
     permissions: Object.entries(platform.permissions).flatMap(([service, actions]) =>
       [...new Set(actions)].map((action) => `${service}:${action}`),
     ),
     limits: toPlan(platform),
+    upstreams: [],
     routes: platform.routes.flatMap(toRoutes),
   }
 }
@@ -200,9 +202,13 @@ function toRoutes(route: PlatformFile['routes'][number]): Route[] {
   const paths = typeof route.path === 'string' ? [route.path] : route.path
   return paths.map((path) => ({
     id: `${methods?.join(',') ?? '*'} ${path}`,
+    hosts: [],
     path,
     methods,
     handler: route.handler,
+    upstream: null,
+    rewrite: null,
+    cors: null,
     permission: route.permission ?? null,
     classes: route.classes,
     environments: route.environments,

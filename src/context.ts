@@ -1,5 +1,6 @@
 /**
- * The nouns that every room shares, and the ports where Node and Workers truly differ.
+ * The nouns that every room shares, and the ports where Node and Workers truly differ: one file, so
+ * that what passes between the rooms is read in one place.
  *
  * Nothing here does anything. A noun lives here when two rooms need it; a port lives here when it
  * has an implementation per runtime, held to one suite in `test/suites/`.
@@ -52,16 +53,95 @@ export type LimitPlan = {
   readonly classes: Readonly<Partial<Record<KeyClass, readonly Limit[]>>>
 }
 
-/** host + path + methods -> an in-process handler, with what a caller needs to pass. */
+/** One address of an upstream. */
+export type Target = {
+  /** Scheme, host and port, as `new URL(…).origin` writes them: `http://10.0.0.5:8080`. */
+  readonly origin: string
+  /** Its share of the requests, against the other targets'; a positive integer. */
+  readonly weight: number
+}
+
+/** What TLS to an upstream is made with: PEM texts. null: the system's authorities, no certificate. */
+export type UpstreamTls = {
+  readonly ca: string | null
+  readonly cert: string | null
+  readonly key: string | null
+  /** The name that is sent (SNI) and that the certificate must carry. null: the target's host. */
+  readonly serverName: string | null
+}
+
+/** How a target is asked whether it is well. Times in milliseconds. */
+export type HealthCheck = {
+  /** Answers 2xx or 3xx to GET when well. */
+  readonly path: string
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  /** Answers in a row that change the opinion. */
+  readonly healthyAfter: number
+  readonly unhealthyAfter: number
+}
+
+/** A backend service that the gateway forwards to. Belongs to one platform. */
+export type Upstream = {
+  /** Unique within the platform. */
+  readonly name: string
+  /** `aud` of the identity token: a token for one upstream is refused by another. */
+  readonly audience: string
+  /** Answered by the gateway itself, so that there is something to forward to. Its target is a name. */
+  readonly builtin: 'echo' | null
+  readonly targets: readonly Target[]
+  /** The `Host` that is sent. null: the target's own; never the client's. */
+  readonly host: string | null
+  /** Ranges in canonical form of private addresses that its targets may have. */
+  readonly allow: readonly string[]
+  /** Until a connection stands, TLS included; waiting for a free one counts. */
+  readonly connectMs: number
+  /** From the request's last byte, or its head where the body is still being sent, to the answer's head. */
+  readonly headersMs: number
+  /** Between two pieces of the answer's body. */
+  readonly idleMs: number
+  /** For each target. */
+  readonly connectionsMax: number
+  /** Requests that wait for a connection; one more is a 503. */
+  readonly queueMax: number
+  /** Further tries of an idempotent request without a body of which nothing was answered. */
+  readonly retries: number
+  /** Failures in a row after which a target is left alone for a time, and then tried once. */
+  readonly breaker: { readonly failures: number; readonly openMs: number }
+  readonly health: HealthCheck | null
+  readonly tls: UpstreamTls
+  /** `Authorization` is the upstream's own: the scheme takes its keys elsewhere. */
+  readonly keepAuthorization: boolean
+}
+
+/** Who may call a route from a browser. The gateway answers; what the upstream says of it is dropped. */
+export type Cors = {
+  /** Serialised origins that every key may be used from. A key's own `origins` are added to them. */
+  readonly origins: readonly string[]
+  /** Request headers that a script may send, lower case. */
+  readonly requestHeaders: readonly string[]
+  /** Answer headers that a script may read, lower case. */
+  readonly exposedHeaders: readonly string[]
+  readonly maxAgeSeconds: number
+}
+
+/** host + path + methods -> an in-process handler or an upstream, with what a caller needs to pass. */
 export type Route = {
   /** Unique within the platform; stands in logs and in counter keys. */
   readonly id: string
-  /** Segments: literals, `:name`, and a last `**` that takes the rest (also nothing). */
+  /** Of the platform's hosts, those that have this route; empty: all. They go before routes of all. */
+  readonly hosts: readonly string[]
+  /** Segments: literals, `:name`, `*` for one without a name, and a last `**` for the rest (also nothing). */
   readonly path: string
   /** null: every method. HEAD is implied by GET. */
   readonly methods: readonly string[] | null
-  /** The name of the in-process handler. */
-  readonly handler: string
+  /** The name of the in-process handler; null where there is an upstream. */
+  readonly handler: string | null
+  readonly upstream: Upstream | null
+  /** The path that the upstream gets, of literals and what `path` names. null: the caller's. */
+  readonly rewrite: string | null
+  /** null: browsers get no leave from the gateway, and an upstream's own passes. */
+  readonly cors: Cors | null
   readonly permission: string | null
   readonly classes: readonly KeyClass[]
   readonly environments: readonly EnvironmentName[]
@@ -94,9 +174,12 @@ export type Platform = {
   readonly vocabulary: Vocabulary
   /** Absolute URL where the error pages live, or null: the gateway serves them itself. */
   readonly docsUrl: string | null
+  /** `iss` of identity tokens. */
+  readonly issuer: string
   /** Every permission a key or a route of this platform may name, `service:action`. */
   readonly permissions: readonly string[]
   readonly limits: LimitPlan
+  readonly upstreams: readonly Upstream[]
   readonly routes: readonly Route[]
 }
 
@@ -274,6 +357,74 @@ export type Sql = {
   close(): Promise<void>
 }
 
+// ---- forward -------------------------------------------------------------------------------------
+
+/** One request on its way to one target. Everything in it is decided; the port only sends it. */
+export type Hop = {
+  readonly upstream: Upstream
+  readonly target: Target
+  readonly method: string
+  /** Canonical path and raw query, as the target gets them. */
+  readonly path: string
+  /** Names and values in turn, `host` included. Framing and `connection` are the port's to write. */
+  readonly headers: readonly string[]
+  /** The client asked for a WebSocket, and the target is to be asked too. */
+  readonly upgrade: boolean
+  /** The gateway's headers, laid over the answer's (`layAnswer` of proxy/headers.ts). */
+  readonly gate: Readonly<Record<string, string>>
+  /** The gateway owns CORS here: what the upstream says of it is dropped. */
+  readonly ownsCors: boolean
+  /** Told of an open WebSocket; answers what to call when it has closed. */
+  onOpen(socket: OpenSocket): () => void
+}
+
+/** A WebSocket that stands between a client and an upstream. */
+export type OpenSocket = {
+  /** Ends it towards the client with a close frame of this code (RFC 6455 7.4), and cuts the upstream. */
+  close(code: number, reason: string): void
+}
+
+/** What went wrong with a hop, in the words of RFC 9209 section 2.3; the last is the client's doing. */
+export type HopFailure =
+  | 'dns_timeout'
+  | 'dns_error'
+  | 'destination_ip_prohibited'
+  | 'connection_refused'
+  | 'connection_timeout'
+  | 'connection_terminated'
+  | 'connection_limit_reached'
+  | 'tls_protocol_error'
+  | 'tls_certificate_error'
+  | 'http_response_timeout'
+  | 'http_response_incomplete'
+  | 'http_response_header_section_size'
+  | 'http_protocol_error'
+  | 'client_gone'
+
+/**
+ * A hop that came to nothing: no byte of an answer has gone to the client. `untouched`: nothing of the
+ * request can have reached the target.
+ */
+export class HopFault extends Error {
+  override readonly name = 'HopFault'
+  readonly failure: HopFailure
+  readonly untouched: boolean
+
+  constructor(failure: HopFailure, untouched: boolean, cause: string) {
+    super(cause)
+    this.failure = failure
+    this.untouched = untouched
+  }
+}
+
+/**
+ * The forward port. Resolves when the answer's head is on its way to the client: on Node with a
+ * response that stands for bytes already sent, on Workers with the answer itself. Rejects with
+ * `HopFault`, or with the `Problem` of a request body that went wrong. An answer that breaks off later
+ * cuts the client's connection.
+ */
+export type Forward = (hop: Hop, exchange: Exchange) => Promise<Response>
+
 // ---- the exchange --------------------------------------------------------------------------------
 
 /** What a runtime knows of one exchange that a `Request` cannot say. */
@@ -295,6 +446,8 @@ export type Exchange = {
    * does. A repeated field comes joined by commas.
    */
   readonly requestHeaders?: { get(name: string): string | null } | null
+  /** The client asks for a WebSocket, in a form that RFC 6455 section 4.2.1 takes. */
+  readonly upgrade: boolean
   /** Adds the gate's headers to the answer and hands the outcome to the log when it has been sent. */
   reply(response: Response, headers: Record<string, string>, outcome: Outcome): Response
   /**
@@ -313,6 +466,7 @@ export type Ports = {
   readonly counter: Counter
   /** Charges a failed authentication. null: answer it; else the seconds until failures are heard. */
   chargeFailure(clientAddress: string): Promise<number | null>
+  readonly forward: Forward
   /** Work that outlives the answer: drained on SIGTERM, `waitUntil` on Workers. */
   defer(work: Promise<unknown>): void
   health(): Promise<Health>

@@ -42,6 +42,7 @@ export type Handle = (route: Route, request: Request, given: Given) => Response 
 export function mountHandlers(platforms: readonly Platform[], handlers: Handlers): Handle {
   const apps = new Map<Route, Handler>()
   for (const route of platforms.flatMap((platform) => platform.routes)) {
+    if (route.handler === null) continue
     const handler = handlers[route.handler]
     if (handler === undefined) throw new Error(`route ${route.id}: no handler "${route.handler}"`)
     apps.set(route, mount(route, handler))

@@ -479,9 +479,13 @@ describe('a config', () => {
     expect(platforms[0]?.routes).toEqual([
       {
         id: '* /v1',
+        hosts: [],
         path: '/v1',
         methods: null,
         handler: 'subscriptions',
+        upstream: null,
+        rewrite: null,
+        cors: null,
         permission: null,
         classes: ['secret'],
         environments: ['test', 'live'],

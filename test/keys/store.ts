@@ -20,6 +20,8 @@ export function platformOf(id = 'plt_one', scheme: Scheme = presets.azotte): Pla
     port: null,
     vocabulary: 'slash',
     docsUrl: null,
+    issuer: 'urn:postern:test',
+    upstreams: [],
     permissions: ['vec:read'],
     limits: {
       environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

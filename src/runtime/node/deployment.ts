@@ -9,6 +9,7 @@ import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { createFailureGuard, type FailureGuard } from './failures.ts'
+import { forward } from './forward.ts'
 import { createFront, type Front } from './front.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
@@ -67,6 +68,7 @@ async function wire(
     gatewaySql: storage.gatewaySql,
     counter: redis?.counter ?? local,
     chargeFailure: (clientAddress) => guard.charge(clientAddress),
+    forward,
     defer: deferred.defer,
     health: () => healthOf(storage, redis, draining),
   }

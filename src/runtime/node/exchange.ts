@@ -10,6 +10,7 @@ export class NodeExchange implements Exchange {
   readonly port: number
   readonly clientAddress: string
   readonly secure: boolean
+  readonly upgrade = false
   /** The gate's headers: laid over the answer's own when its head is written. */
   headers: Record<string, string> | null = null
   /** Announced by the request; null when it is chunked. */

@@ -19,6 +19,7 @@ export class WorkerExchange implements Exchange {
   readonly port = 0
   readonly clientAddress: string
   readonly secure: boolean
+  readonly upgrade = false
   readonly #requestBytes: number
   readonly #startedMs = Date.now()
   readonly #sent: (outcome: Outcome) => void

@@ -16,6 +16,7 @@ import { createAdmission } from './admission.ts'
 import { readSettings, type Settings, type WorkerEnv } from './bindings.ts'
 import { errandPorts, type Openers } from './errand.ts'
 import { createFailureCharge } from './failures.ts'
+import { forward } from './forward.ts'
 import { createWorkerLog, type WorkerLog } from './log.ts'
 import { createOpeners } from './openers.ts'
 
@@ -62,7 +63,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
     counting: redis === null ? 'in a Durable Object' : 'in Redis',
   })
   const chargeFailure = createFailureCharge(config.keys.failures)
-  const ports = { ...errandPorts, chargeFailure, health: admission.health }
+  const ports = { ...errandPorts, forward, chargeFailure, health: admission.health }
   return {
     log,
     gateway: createGateway(gatewayOptions(config, secrets), ports, handlers),
