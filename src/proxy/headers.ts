@@ -136,7 +136,7 @@ function principalHeaders(principal: Principal): readonly string[] {
 const hosts = new WeakMap<Target, string>()
 
 /** The `Host` of a request to a target: the upstream's own, never the client's (threats H5). */
-function hostFor(upstream: Upstream, target: Target): string {
+export function hostFor(upstream: Upstream, target: Target): string {
   if (upstream.host !== null) return upstream.host
   const known = hosts.get(target)
   if (known !== undefined) return known

@@ -191,16 +191,30 @@ function hopTo(target: Target, path: string, identity: string, plan: Plan, call:
     throw Problem.of(headers)
   }
   return {
+    owner: ownerOf(call.principal),
     upstream,
     target,
     method: call.method,
     path,
     headers,
+    hasBody: call.hasBody,
     upgrade: call.upgrade,
     gate: call.gate,
     ownsCors: call.route.cors !== null,
     onOpen: call.onOpen,
   }
+}
+
+// By the shared object of the key memory, and gone with it.
+const owners = new WeakMap<Principal, string>()
+
+function ownerOf(principal: Principal): string {
+  const known = owners.get(principal)
+  if (known !== undefined) return known
+  const { environment, tenant, credential } = principal
+  const owner = `${environment}/${tenant ?? ''}/${credential.id}`
+  owners.set(principal, owner)
+  return owner
 }
 
 /** Our own limit, our own guard and the client's leaving are not the target's doing. */
