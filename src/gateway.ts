@@ -58,7 +58,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     if (own !== null) return own
     const platform = visit.at(router.platformFor(host, port)) // 421
     const { path, search } = must(canonicalPath(target, { encodedSlash: true })) // 400 414
-    const route = visit.on(path, router.match(platform, method, path)) // 400 404 405
+    const route = visit.on(path, router.match(platform, method, path, host)) // 400 404 405
     must(checkBody(route, request, exchange)) // 403 413 415
     const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401
     const proof = verifier.verify(key, platform, now, clientAddress)
