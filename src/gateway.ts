@@ -15,8 +15,9 @@ import { authorize } from './keys/authorize.ts'
 import { createTenants, readTenant, type TenantsOptions } from './keys/tenant.ts'
 import { createVerifier, type VerifierOptions } from './keys/verify.ts'
 import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
-import { ownPath } from './own-paths.ts'
+import { isKeySet, keySetAnswer, ownPath } from './own-paths.ts'
 import { Problem, type Refusal } from './problem.ts'
+import { createIdentity } from './proxy/identity.ts'
 import { canonicalPath, createRouter } from './routing.ts'
 import { isFailedProof, must, refusalOf, Visit } from './visit.ts'
 
@@ -26,6 +27,8 @@ export type GatewayOptions = {
   readonly platforms: readonly Platform[]
   readonly keys: Omit<VerifierOptions, Ours> & Omit<TenantsOptions, Ours>
   readonly limits: Omit<LimiterOptions, 'counter'>
+  /** 32 bytes, from which the keys that sign identity tokens are made. */
+  readonly masterKey: Uint8Array
   /** How callers reach the gateway, without a slash at its end; null: as they named it. */
   readonly publicUrl: string | null
 }
@@ -45,6 +48,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   const verifier = createVerifier({ ...keys, ...root, defer: ports.defer })
   const tenants = createTenants({ ...keys, ...root })
   const limiter = createLimiter({ ...options.limits, counter: ports.counter })
+  const identity = createIdentity(options)
   const handle = mountHandlers(platforms, handlers)
 
   // The order of checks. The runtime's front has judged the framing: 400 417 431 501. What a room
@@ -57,6 +61,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const own = ownPath(request, target, ports.health) // 404 405 503
     if (own !== null) return own
     const platform = visit.at(router.platformFor(host, port)) // 421
+    if (isKeySet(target)) return keySetAnswer(await identity.jwks(platform, now))
     const { path, search } = must(canonicalPath(target, { encodedSlash: true })) // 400 414
     const route = visit.on(path, router.match(platform, method, path, host)) // 400 404 405
     must(checkBody(route, request, exchange)) // 403 413 415

@@ -81,6 +81,7 @@ async function wire(
         platforms,
         keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
         limits: { local, nodeShare: 1 / server.nodes },
+        masterKey: secrets.masterKey,
         publicUrl: server.publicUrl,
       },
       ports,

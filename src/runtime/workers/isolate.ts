@@ -76,7 +76,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
 
 function gatewayOptions(
   { platforms, keys, server }: Config,
-  { peppers }: RootSecrets,
+  { peppers, masterKey }: RootSecrets,
 ): GatewayOptions {
   return {
     platforms,
@@ -93,6 +93,7 @@ function gatewayOptions(
       lookupsMax: Number.POSITIVE_INFINITY,
     },
     limits: { local: memoryCounter(), nodeShare: 1 / server.nodes },
+    masterKey,
     publicUrl: server.publicUrl,
   }
 }
