@@ -450,6 +450,10 @@ export type Exchange = {
    * does. A repeated field comes joined by commas.
    */
   readonly requestHeaders?: { get(name: string): string | null } | null
+  /** The header lines as they arrived, names and values in turn. */
+  readonly rawHeaders: readonly string[]
+  /** The request announces a body. */
+  readonly hasBody: boolean
   /** The client asks for a WebSocket, in a form that RFC 6455 section 4.2.1 takes. */
   readonly upgrade: boolean
   /** Adds the gate's headers to the answer and hands the outcome to the log when it has been sent. */

@@ -6,7 +6,7 @@
  * before every check has passed. The rooms do not know each other: they meet here.
  */
 import { bodiless, checkBody, readJson } from './body.ts'
-import type { Exchange, Platform, Ports, Principal, Scope } from './context.ts'
+import type { Exchange, Platform, Ports, Principal, Route, Scope } from './context.ts'
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
 import { type Handlers, mountHandlers } from './handler.ts'
@@ -17,7 +17,10 @@ import { createVerifier, type VerifierOptions } from './keys/verify.ts'
 import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
 import { isKeySet, keySetAnswer, ownPath } from './own-paths.ts'
 import { Problem, type Refusal } from './problem.ts'
+import type { Balancers } from './proxy/balance.ts'
 import { createIdentity } from './proxy/identity.ts'
+import { compileRewrite, type Rewrite } from './proxy/rewrite.ts'
+import { type Check, createProxy } from './proxy/send.ts'
 import { canonicalPath, createRouter } from './routing.ts'
 import { isFailedProof, must, refusalOf, Visit } from './visit.ts'
 
@@ -29,6 +32,8 @@ export type GatewayOptions = {
   readonly limits: Omit<LimiterOptions, 'counter'>
   /** 32 bytes, from which the keys that sign identity tokens are made. */
   readonly masterKey: Uint8Array
+  /** What is known of upstreams' targets; it outlives a gateway. */
+  readonly balancers: Balancers
   /** How callers reach the gateway, without a slash at its end; null: as they named it. */
   readonly publicUrl: string | null
 }
@@ -38,6 +43,8 @@ export type Gateway = {
   fetch(request: Request, exchange: Exchange): Promise<Response>
   /** Answers what was refused before there was a request to speak of. */
   refuse(refusal: Refusal, exchange: Exchange): Response
+  /** The upstreams whose targets want to be asked whether they are well. */
+  readonly checks: readonly Check[]
 }
 
 /** Builds the gateway. Everything but `ports` is fixed here: a new Config means a new gateway. */
@@ -49,6 +56,14 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   const tenants = createTenants({ ...keys, ...root })
   const limiter = createLimiter({ ...options.limits, counter: ports.counter })
   const identity = createIdentity(options)
+  const proxy = createProxy({
+    platforms,
+    balancers: options.balancers,
+    forward: ports.forward,
+    identityFor: (platform, upstream, principal) =>
+      identity.tokenFor(platform, upstream, principal, Date.now()),
+    rewriteFor,
+  })
   const handle = mountHandlers(platforms, handlers)
 
   // The order of checks. The runtime's front has judged the framing: 400 417 431 501. What a room
@@ -75,9 +90,18 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     must(authorize(record, route, { method, path, clientAddress, headers })) // 403
     const charge = limiter.charge(platform, route, record, tenant)
     visit.charged(charge instanceof Promise ? await charge : charge, route.cost) // 429 503
+    const { requestId } = visit.outcome
+    if (route.upstream !== null) {
+      const { rawHeaders, secure, upgrade } = exchange
+      const hasBody = exchange.hasBody && !bodiless(method)
+      const { headers: gate } = visit
+      const call = { platform, route, principal, method, path, search, rawHeaders, hasBody, gate }
+      const facts = { requestId, clientAddress, secure, host, upgrade, request, exchange, onOpen }
+      return proxy.send({ ...call, ...facts }) // 413 502 503 504
+    }
     const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415
     const db = bindDb(ports.tenantSql, scopeOf(principal))
-    const given = { db, principal, body, requestId: visit.outcome.requestId }
+    const given = { db, principal, body, requestId }
     return handle(route, canonicalRequest(request, path, search), given) // the handler's own
   }
 
@@ -90,6 +114,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   }
 
   return {
+    checks: proxy.checks,
     async fetch(request, exchange) {
       const visit = new Visit(exchange)
       try {
@@ -122,6 +147,15 @@ function canonicalRequest(request: Request, path: string, search: string): Reque
     duplex: 'half',
   } as RequestInit)
 }
+
+function rewriteFor({ id, path, rewrite }: Route): Rewrite | null {
+  if (rewrite === null) return null
+  const compiled = compileRewrite(path, rewrite)
+  if (typeof compiled === 'string') throw new Error(`route ${id}: its rewrite ${compiled}`)
+  return compiled
+}
+
+const onOpen = () => () => {}
 
 function scopeOf({ platform, environment, tenant }: Principal): Scope {
   if (tenant !== null) return { platform, environment, tenant }

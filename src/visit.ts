@@ -68,6 +68,11 @@ export class Visit {
     this.outcome.cost = cost
   }
 
+  /** The gate's headers for the answer, as far as they are known. */
+  get headers(): Readonly<Record<string, string>> {
+    return this.#headers
+  }
+
   /** Sends a response with the gate's headers over its own. */
   answer(response: Response): Response {
     this.outcome.status = response.status

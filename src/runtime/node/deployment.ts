@@ -7,6 +7,7 @@ import type { Health, Ports } from '../../context.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
+import { Balancers } from '../../proxy/balance.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { createFailureGuard, type FailureGuard } from './failures.ts'
 import { createFront, type Front } from './front.ts'
@@ -64,6 +65,7 @@ async function wire(
   const deferred = createDeferred(log)
   let draining = false
 
+  const balancers = new Balancers()
   const pools = createPools({ echoOrigin: () => 'http://127.0.0.1:1' })
   const ports: Ports = {
     tenantSql: storage.tenantSql,
@@ -83,6 +85,7 @@ async function wire(
         limits: { local, nodeShare: 1 / server.nodes },
         masterKey: secrets.masterKey,
         publicUrl: server.publicUrl,
+        balancers,
       },
       ports,
       handlers,

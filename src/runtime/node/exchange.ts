@@ -49,6 +49,14 @@ export class NodeExchange implements Exchange {
     return this.incoming?.method ?? ''
   }
 
+  get rawHeaders(): readonly string[] {
+    return this.incoming?.rawHeaders ?? []
+  }
+
+  get hasBody(): boolean {
+    return this.bodyBytes !== 0
+  }
+
   get requestHeaders(): Incoming | null {
     return this.incoming
   }

@@ -11,6 +11,7 @@ import { createGateway, type Gateway, type GatewayOptions } from '../../gateway.
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import type { Refusal } from '../../problem.ts'
+import { Balancers } from '../../proxy/balance.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { createAdmission } from './admission.ts'
 import { readSettings, type Settings, type WorkerEnv } from './bindings.ts'
@@ -95,5 +96,6 @@ function gatewayOptions(
     limits: { local: memoryCounter(), nodeShare: 1 / server.nodes },
     masterKey,
     publicUrl: server.publicUrl,
+    balancers: new Balancers(),
   }
 }
