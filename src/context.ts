@@ -454,6 +454,8 @@ export type Exchange = {
   readonly rawHeaders: readonly string[]
   /** The request announces a body. */
   readonly hasBody: boolean
+  /** Somebody has begun to read it. */
+  readonly bodyUsed: boolean
   /** The client asks for a WebSocket, in a form that RFC 6455 section 4.2.1 takes. */
   readonly upgrade: boolean
   /** Adds the gate's headers to the answer and hands the outcome to the log when it has been sent. */

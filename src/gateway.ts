@@ -96,7 +96,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
       const hasBody = exchange.hasBody && !bodiless(method)
       const { headers: gate } = visit
       const call = { platform, route, principal, method, path, search, rawHeaders, hasBody, gate }
-      const facts = { requestId, clientAddress, secure, host, upgrade, request, exchange, onOpen }
+      const facts = { requestId, clientAddress, secure, host, upgrade, exchange, onOpen }
       return proxy.send({ ...call, ...facts }) // 413 502 503 504
     }
     const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415

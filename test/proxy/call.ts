@@ -54,7 +54,7 @@ export const principalOf = (more: Partial<Principal> = {}): Principal =>
     ...more,
   })
 
-const exchange: Exchange = {
+export const exchange: Exchange = {
   method: 'GET',
   target: '/v1/things',
   host: 'api.example.com',
@@ -62,6 +62,9 @@ const exchange: Exchange = {
   clientAddress: '203.0.113.7',
   secure: true,
   upgrade: false,
+  rawHeaders: [],
+  hasBody: false,
+  bodyUsed: false,
   reply: (response) => response,
 }
 
@@ -80,7 +83,6 @@ export const callOf = (platform: Platform, more: Partial<Call> = {}): Call => ({
   hasBody: false,
   upgrade: false,
   gate: {},
-  request: { bodyUsed: false },
   exchange,
   onOpen: () => () => {},
   ...more,

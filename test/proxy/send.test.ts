@@ -119,7 +119,7 @@ describe('R26: tries', () => {
     ['a handshake that was heard', { upgrade: true }, fault('connection_terminated'), 1],
     [
       'a body that has begun',
-      { method: 'PUT', ...body, request: { bodyUsed: true } },
+      { method: 'PUT', ...body, exchange: { ...exchange, bodyUsed: true } },
       fault('connection_refused', true),
       1,
     ],

@@ -57,6 +57,10 @@ export class NodeExchange implements Exchange {
     return this.bodyBytes !== 0
   }
 
+  get bodyUsed(): boolean {
+    return this.incoming?.wanted ?? false
+  }
+
   get requestHeaders(): Incoming | null {
     return this.incoming
   }

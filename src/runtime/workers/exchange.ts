@@ -21,7 +21,7 @@ export class WorkerExchange implements Exchange {
   readonly secure: boolean
   readonly upgrade = false
   readonly hasBody: boolean
-  readonly #headers: Headers
+  readonly #request: Request
   readonly #requestBytes: number
   readonly #startedMs = Date.now()
   readonly #sent: (outcome: Outcome) => void
@@ -41,7 +41,7 @@ export class WorkerExchange implements Exchange {
     this.clientAddress = addressOf(headers.get('cf-connecting-ip'))
     this.method = method
     this.hasBody = request.body !== null
-    this.#headers = headers
+    this.#request = request
     // A body without a length is not counted here: what was read of it the handler knows.
     this.#requestBytes = Number(headers.get('content-length') ?? 0)
     this.#sent = sent
@@ -49,7 +49,11 @@ export class WorkerExchange implements Exchange {
   }
 
   get rawHeaders(): readonly string[] {
-    return [...this.#headers].flat()
+    return [...this.#request.headers].flat()
+  }
+
+  get bodyUsed(): boolean {
+    return this.#request.bodyUsed
   }
 
   reply(response: Response, headers: Record<string, string>, outcome: Outcome): Response {
