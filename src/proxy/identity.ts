@@ -13,7 +13,7 @@ import { createKeyRings, type KeyRing, type KeySet } from './signing.ts'
 export type IdentityOptions = {
   /** 32 bytes, from which the keys of every platform are made. */
   readonly masterKey: Uint8Array
-  /** About half as many tokens as are held in memory at most; a positive integer. */
+  /** Twice as many tokens are held in memory at most; a positive integer. */
   readonly tokensMax?: number
 }
 
