@@ -10,7 +10,7 @@ import { Problem, problems, type Refusal } from '../../src/problem.ts'
 import { Balancers } from '../../src/proxy/balance.ts'
 import type { Call } from '../../src/proxy/send.ts'
 import { routeOf } from '../limits/platform.ts'
-import { callOf, proxyOver, targetOf, upstreamOf } from './call.ts'
+import { callOf, exchange, proxyOver, targetOf, upstreamOf } from './call.ts'
 
 type Step = HopFault | Error | 'answers'
 
@@ -294,6 +294,8 @@ describe('the hop', () => {
     await proxy.send(call)
     expect(hops).toEqual([
       {
+        owner: 'live/acme/key_1',
+        hasBody: false,
         upstream: platform.upstreams[0],
         target: platform.upstreams[0]?.targets[0],
         method: 'GET',
