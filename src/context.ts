@@ -223,6 +223,10 @@ export type KeyRecord = {
   readonly pepperVersion: number
 }
 
+/** What a publishable key may call, without which key it is: enough to answer a preflight. Frozen. */
+export type KeyRule = Pick<KeyRecord, 'environment' | 'permissions'> &
+  Pick<Restrictions, 'endpoints'>
+
 /** A platform's customer, as the store knows it. */
 export type TenantRecord = { readonly id: string; readonly suspended: boolean }
 
@@ -476,6 +480,8 @@ export type Ports = {
   readonly counter: Counter
   /** Charges a failed authentication. null: answer it; else the seconds until failures are heard. */
   chargeFailure(clientAddress: string): Promise<number | null>
+  /** Charges what a page without a key asks for. null: answer it; else the seconds until it is heard. */
+  chargePreflight(clientAddress: string): Promise<number | null>
   readonly forward: Forward
   /** Work that outlives the answer: drained on SIGTERM, `waitUntil` on Workers. */
   defer(work: Promise<unknown>): void

@@ -7,11 +7,13 @@
  */
 import { bodiless, checkBody, readJson } from './body.ts'
 import type { Exchange, Platform, Ports, Principal, Route, Scope } from './context.ts'
+import { answerHeaders, createCors, isShared, preflightOf, preflightVaries } from './cors.ts'
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
 import { type Handlers, mountHandlers } from './handler.ts'
 import { principalOf, readCredential } from './keys/authenticate.ts'
 import { authorize } from './keys/authorize.ts'
+import { createOrigins, type OriginsOptions } from './keys/origins.ts'
 import { createTenants, readTenant, type TenantsOptions } from './keys/tenant.ts'
 import { createVerifier, type VerifierOptions } from './keys/verify.ts'
 import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
@@ -24,11 +26,12 @@ import { type Check, createProxy } from './proxy/send.ts'
 import { canonicalPath, createRouter } from './routing.ts'
 import { isFailedProof, must, refusalOf, Visit } from './visit.ts'
 
-type Ours = 'findKey' | 'findTenant' | 'rehash' | 'defer'
+type Ours = 'findKey' | 'findTenant' | 'findOrigin' | 'rehash' | 'defer'
+type KeysOptions = VerifierOptions & TenantsOptions & OriginsOptions
 
 export type GatewayOptions = {
   readonly platforms: readonly Platform[]
-  readonly keys: Omit<VerifierOptions, Ours> & Omit<TenantsOptions, Ours>
+  readonly keys: Omit<KeysOptions, Ours>
   readonly limits: Omit<LimiterOptions, 'counter'>
   /** 32 bytes, from which the keys that sign identity tokens are made. */
   readonly masterKey: Uint8Array
@@ -54,6 +57,11 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   const router = createRouter(platforms)
   const verifier = createVerifier({ ...keys, ...root, defer: ports.defer })
   const tenants = createTenants({ ...keys, ...root })
+  const origins = createOrigins({ ...keys, ...root })
+  const cors = createCors({
+    judgeOrigin: (call) => origins.judge(call, Date.now()),
+    chargePreflight: (clientAddress) => ports.chargePreflight(clientAddress),
+  })
   const limiter = createLimiter({ ...options.limits, counter: ports.counter })
   const identity = createIdentity(options)
   const proxy = createProxy({
@@ -78,11 +86,26 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const platform = visit.at(router.platformFor(host, port)) // 421
     if (isKeySet(target)) return keySetAnswer(await identity.jwks(platform, now))
     const { path, search } = must(canonicalPath(target, { encodedSlash: true })) // 400 414
+    const preflight = preflightOf(method, headers)
+    const announced = preflight === null ? null : router.match(platform, preflight, path, host)
+    if (preflight !== null && isShared(announced)) {
+      must(checkBody(visit.on(path, announced), request, exchange)) // 403 413 415
+      visit.shows(preflightVaries)
+      const origin = headers.get('origin')
+      const call = { platform, route: announced, origin, method: preflight, path, clientAddress }
+      visit.shows(must(await cors.preflight(call))) // 403 429 503
+      return new Response(null, { status: 204 })
+    }
     const route = visit.on(path, router.match(platform, method, path, host)) // 400 404 405
+    if (isShared(route)) {
+      const origin = headers.get('origin')
+      visit.page = { platform, route, origin, method, path, clientAddress }
+    }
     must(checkBody(route, request, exchange)) // 403 413 415
     const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401
     const proof = verifier.verify(key, platform, now, clientAddress)
     const { record } = must(proof instanceof Promise ? await proof : proof) // 401 429 503
+    if (visit.page !== null) visit.shows(answerHeaders(visit.page, record.restrictions.origins))
     const sent = must(readTenant(headers, platform.scheme)) // 400
     const binding = tenants.bind(record, sent.tenant, platform, now)
     const { tenant } = must(binding instanceof Promise ? await binding : binding) // 400 403 503
@@ -121,6 +144,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
         return visit.answer(await pass(request, exchange, visit))
       } catch (thrown) {
         const refusal = await heard(refusalOf(thrown), exchange)
+        if (visit.page !== null) visit.shows(await cors.unproven(visit.page))
         return visit.refuse(refusal, publicUrl ?? originOf(request.url))
       }
     },

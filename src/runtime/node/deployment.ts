@@ -4,12 +4,13 @@
  */
 import type { Config } from '../../config.ts'
 import type { Health, Ports } from '../../context.ts'
+import { preflightShare } from '../../cors.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import type { RootSecrets } from '../root-secrets.ts'
-import { createFailureGuard, type FailureGuard } from './failures.ts'
+import { type AddressGuard, createAddressGuard } from './address-guard.ts'
 import { createFront, type Front } from './front.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
@@ -62,6 +63,7 @@ async function wire(
   const redis = await openRedis(config.storage.redisUrl, log)
   const local = memoryCounter()
   let guard = guardOf(config)
+  const preflights = createAddressGuard(preflightShare)
   const deferred = createDeferred(log)
   let draining = false
 
@@ -73,6 +75,7 @@ async function wire(
     counter: redis?.counter ?? local,
     chargeFailure: (clientAddress) => guard.charge(clientAddress),
     forward: createForward(pools),
+    chargePreflight: (clientAddress) => preflights.charge(clientAddress),
     defer: deferred.defer,
     health: () => healthOf(storage, redis, draining),
   }
@@ -143,8 +146,7 @@ async function wire(
   }
 }
 
-const guardOf = ({ keys: { failures } }: Config): FailureGuard =>
-  createFailureGuard({ failures: failures.count, windowSeconds: failures.windowSeconds })
+const guardOf = ({ keys: { failures } }: Config): AddressGuard => createAddressGuard(failures)
 
 /** What listeners and connections were opened with, and cannot be changed under way. */
 function waitingFields(started: Config, next: Config): readonly string[] {
