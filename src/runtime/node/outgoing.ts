@@ -50,6 +50,14 @@ export class Outgoing extends ServerResponse<Incoming> {
     return connection
   }
 
+  /** Leaves the connection to a WebSocket. Nothing of this answer is sent, and nothing logged of it. */
+  surrender(): void {
+    this.exchange = null
+    this.onBadHead = null
+    if (this.socket !== null) this.detachSocket(this.socket)
+    this.leave()
+  }
+
   override writeHead(status: number, reason?: string | HeadersGiven, given?: HeadersGiven): this {
     if (this.#unread || this.#connection?.ending) this.shouldKeepAlive = false
     const own = typeof reason === 'object' ? reason : given
