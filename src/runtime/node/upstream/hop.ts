@@ -6,11 +6,15 @@
  * sent elsewhere. After that the client holds half an answer, and the only honest end is to cut its
  * connection: an end that looks clean would make the half a whole (threats R25).
  */
+
+import type { Duplex } from 'node:stream'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Dispatcher } from 'undici'
 import { type Hop, type HopFailure, HopFault } from '../../../context.ts'
 import { Problem } from '../../../problem.ts'
 import { layAnswer } from '../../../proxy/headers.ts'
+import { acceptUpgrade } from '../accept.ts'
+import type { NodeExchange } from '../exchange.ts'
 import type { Incoming } from '../incoming.ts'
 import type { Outgoing } from '../outgoing.ts'
 import type { Guest, TargetPool } from './pools.ts'
@@ -20,11 +24,13 @@ type Timer = ReturnType<typeof setTimeout>
 
 /** A client that takes nothing for this long is cut off. */
 const stallMs = 60_000
+const nothing = Buffer.alloc(0)
 /** 1xx answers before the real one; more is a flood. */
 const informationalMax = 16
 
 export class HopHandler implements Dispatcher.DispatchHandler, Guest {
   readonly #hop: Hop
+  readonly #exchange: NodeExchange
   readonly #outgoing: Outgoing
   readonly #body: Incoming | null
   readonly #at: TargetPool
@@ -42,12 +48,14 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
 
   constructor(
     hop: Hop,
+    exchange: NodeExchange,
     outgoing: Outgoing,
     at: TargetPool,
     resolve: (response: Response) => void,
     reject: (fault: HopFault | Problem) => void,
   ) {
     this.#hop = hop
+    this.#exchange = exchange
     this.#outgoing = outgoing
     this.#body = hop.hasBody ? outgoing.req : null
     this.#at = at
@@ -96,6 +104,30 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
   /** A piece of the body has gone: a slow upload is no slow answer. */
   onBodySent(): void {
     this.#timer?.refresh()
+  }
+
+  onRequestUpgrade(controller: Controller, _: number, __: unknown, socket: Duplex): void {
+    if (this.#over) {
+      socket.destroy()
+      return
+    }
+    const { onOpen } = this.#hop
+    const list = layAnswer(textsOf(controller.rawHeaders), this.#hop)
+    this.#stop()
+    try {
+      // The connection stays taken for as long as the WebSocket is open.
+      const response = acceptUpgrade(this.#exchange, list, socket, nothing, (open) => {
+        const closed = onOpen(open)
+        return () => {
+          this.#at.leave(this)
+          closed()
+        }
+      })
+      this.#resolve(response)
+    } catch (error) {
+      this.#at.leave(this)
+      this.#reject(faultOf(error, false))
+    }
   }
 
   onResponseStart(controller: Controller, status: number, _: unknown, reason = ''): void {
@@ -181,9 +213,14 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
     this.#fail(new HopFault(this.#waitsFor, this.#controller === null, cause))
   }
 
-  #finish(): void {
+  /** Nothing more is done, nor waited for. */
+  #stop(): void {
     this.#over = true
     if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  #finish(): void {
+    this.#stop()
     this.#at.leave(this)
   }
 
@@ -260,10 +297,10 @@ const failures: Readonly<Record<string, HopFailure>> = {
   EPIPE: 'connection_terminated',
 }
 
-function faultOf(error: Error, untouched: boolean): HopFault | Problem {
+function faultOf(error: unknown, untouched: boolean): HopFault | Problem {
   if (error instanceof HopFault || error instanceof Problem) return error
-  const code = 'code' in error ? String(error.code) : ''
-  const { message } = error
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const message = error instanceof Error ? error.message : 'no error was given'
   // Both are what undici calls an answer that nobody asked for.
   const unasked = message === 'bad upgrade' || message === 'bad response'
   const failure = unasked ? undefined : failures[code]
