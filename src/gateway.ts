@@ -7,7 +7,14 @@
  */
 import { bodiless, checkBody, readJson } from './body.ts'
 import type { Exchange, Platform, Ports, Principal, Route, Scope } from './context.ts'
-import { answerHeaders, createCors, isShared, preflightOf, preflightVaries } from './cors.ts'
+import {
+  answerHeaders,
+  createCors,
+  isShared,
+  type PageCall,
+  preflightOf,
+  preflightVaries,
+} from './cors.ts'
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
 import { type Handlers, mountHandlers } from './handler.ts'
@@ -86,22 +93,16 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const platform = visit.at(router.platformFor(host, port)) // 421
     if (isKeySet(target)) return keySetAnswer(await identity.jwks(platform, now))
     const { path, search } = must(canonicalPath(target, { encodedSlash: true })) // 400 414
-    const preflight = preflightOf(method, headers)
-    const announced = preflight === null ? null : router.match(platform, preflight, path, host)
-    if (preflight !== null && isShared(announced)) {
-      must(checkBody(visit.on(path, announced), request, exchange)) // 403 413 415
-      visit.shows(preflightVaries)
-      const origin = headers.get('origin')
-      const call = { platform, route: announced, origin, method: preflight, path, clientAddress }
-      visit.shows(must(await cors.preflight(call))) // 403 429 503
-      return new Response(null, { status: 204 })
-    }
-    const route = visit.on(path, router.match(platform, method, path, host)) // 400 404 405
+    const asked = preflightOf(method, headers)
+    const wanted = asked === null ? null : router.match(platform, asked, path, host)
+    const found = isShared(wanted) ? wanted : router.match(platform, method, path, host)
+    const route = visit.on(path, found) // 400 404 405
+    must(checkBody(route, request, exchange)) // 403 413 415
     if (isShared(route)) {
       const origin = headers.get('origin')
-      visit.page = { platform, route, origin, method, path, clientAddress }
+      visit.page = { platform, route, origin, method: asked ?? method, path, clientAddress }
+      if (route === wanted) return preflight(visit, visit.page) // 403 429 503
     }
-    must(checkBody(route, request, exchange)) // 403 413 415
     const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401
     const proof = verifier.verify(key, platform, now, clientAddress)
     const { record } = must(proof instanceof Promise ? await proof : proof) // 401 429 503
@@ -115,17 +116,21 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     visit.charged(charge instanceof Promise ? await charge : charge, route.cost) // 429 503
     const { requestId } = visit.outcome
     if (route.upstream !== null) {
-      const { rawHeaders, secure, upgrade } = exchange
-      const hasBody = exchange.hasBody && !bodiless(method)
-      const { headers: gate } = visit
-      const call = { platform, route, principal, method, path, search, rawHeaders, hasBody, gate }
-      const facts = { requestId, clientAddress, secure, host, upgrade, exchange, onOpen }
-      return proxy.send({ ...call, ...facts }) // 413 502 503 504
+      const call = { platform, route, principal, method, path, search, requestId, onOpen }
+      const answer = proxy.send({ ...call, ...sentBy(exchange), gate: visit.headers })
+      return visit.forwarded(await answer) // 408 413 502 503 504
     }
     const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415
     const db = bindDb(ports.tenantSql, scopeOf(principal))
     const given = { db, principal, body, requestId }
     return handle(route, canonicalRequest(request, path, search), given) // the handler's own
+  }
+
+  /** A preflight carries no key: it is granted to the origins that keys may be used from. */
+  async function preflight(visit: Visit, call: PageCall): Promise<Response> {
+    visit.shows(preflightVaries)
+    visit.shows(must(await cors.preflight(call)))
+    return new Response(null, { status: 204 })
   }
 
   /** A failed proof is charged to the client's address; past its share it is no longer heard. */
@@ -170,6 +175,13 @@ function canonicalRequest(request: Request, path: string, search: string): Reque
     body,
     duplex: 'half',
   } as RequestInit)
+}
+
+/** What of an exchange is sent on. A GET has no body upstream (RFC 9110 9.3.1). */
+function sentBy(exchange: Exchange) {
+  const { rawHeaders, secure, clientAddress, host, upgrade } = exchange
+  const hasBody = exchange.hasBody && !bodiless(exchange.method)
+  return { rawHeaders, secure, clientAddress, host, upgrade, hasBody, exchange }
 }
 
 function rewriteFor({ id, path, rewrite }: Route): Rewrite | null {

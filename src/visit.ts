@@ -25,6 +25,7 @@ export class Visit {
   #platform: Platform | null = null
   /** The gateway alone says who may read the answer. */
   #ownsCors = false
+  #forwarded: Response | null = null
 
   constructor(exchange: Exchange) {
     const requestId = newRequestId()
@@ -85,9 +86,16 @@ export class Visit {
     this.page = null
   }
 
+  /** Notes an answer that has the gate's headers already, and may be on its way. */
+  forwarded(response: Response): Response {
+    this.#forwarded = response
+    return response
+  }
+
   /** Sends a response with the gate's headers over its own. */
   answer(response: Response): Response {
     this.outcome.status = response.status
+    if (response === this.#forwarded) return this.exchange.reply(response, {}, this.outcome)
     return this.exchange.reply(this.#owned(response), this.#headers, this.outcome)
   }
 
