@@ -122,7 +122,7 @@ class Pipe implements OpenSocket {
     if (this.#farewell !== null) this.#cut()
     else {
       other.end()
-      this.#cutAfter(halfClosedMs)
+      this.#cutAfter(halfClosedMs, 'one side ended, and the other did not')
     }
   }
 
@@ -140,9 +140,12 @@ class Pipe implements OpenSocket {
     this.#onOver({ toClientBytes, toUpstreamBytes, cause: this.#cause })
   }
 
-  #cutAfter(ms: number): void {
+  #cutAfter(ms: number, cause: string | null = null): void {
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#cut(), ms)
+    this.#timer = setTimeout(() => {
+      this.#cause ??= cause
+      this.#cut()
+    }, ms)
   }
 
   #cut(): void {
