@@ -16,6 +16,7 @@ import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { openStorage, type Storage } from './storage.ts'
 import { createForward } from './upstream/forward.ts'
+import { startHealthChecks } from './upstream/health.ts'
 import { createPools } from './upstream/pools.ts'
 
 export type Deployment = {
@@ -68,6 +69,7 @@ async function wire(
   let draining = false
 
   const balancers = new Balancers()
+  let stopChecks = (): void => {}
   const pools = createPools({ echoOrigin: () => 'http://127.0.0.1:1' })
   const ports: Ports = {
     tenantSql: storage.tenantSql,
@@ -80,8 +82,7 @@ async function wire(
     health: () => healthOf(storage, redis, draining),
   }
   const build = ({ platforms, keys, server }: Config): Gateway => {
-    pools.adopt(platforms)
-    return createGateway(
+    const built = createGateway(
       {
         platforms,
         keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
@@ -93,6 +94,14 @@ async function wire(
       ports,
       handlers,
     )
+    // From here on nothing refuses: what the gateway before had is let go.
+    pools.adopt(platforms)
+    stopChecks()
+    stopChecks = startHealthChecks(built.checks, pools, (upstream, target, well) => {
+      const said = `upstream ${upstream.name}: ${target.origin} is ${well ? 'well again' : 'not well'}`
+      log[well ? 'info' : 'warn'](said)
+    })
+    return built
   }
 
   let gateway = build(config)
@@ -108,6 +117,7 @@ async function wire(
   async function close(): Promise<void> {
     draining = true
     await front.drain(config.server.shutdownGraceMs)
+    stopChecks()
     await pools.close()
     await deferred.settled()
     await redis?.close()

@@ -136,7 +136,8 @@ type UpstreamPools = ReadonlyMap<string, TargetPool>
 /** Creates an empty set of pools. Connections are made when they are first needed. */
 export function createPools({ echoOrigin, lookup }: PoolsOptions): Pools {
   let kept = new Map<string, UpstreamPools>()
-  let byUpstream = new Map<Upstream, UpstreamPools>()
+  // Weak: a request that began under the config before still finds its own.
+  const byUpstream = new WeakMap<Upstream, UpstreamPools>()
   const closing = new Set<Promise<void>>()
 
   function open(upstream: Upstream): UpstreamPools {
@@ -163,18 +164,16 @@ export function createPools({ echoOrigin, lookup }: PoolsOptions): Pools {
   return {
     adopt(platforms) {
       const next = new Map<string, UpstreamPools>()
-      const found = new Map<Upstream, UpstreamPools>()
       for (const { id, upstreams } of platforms) {
         for (const upstream of upstreams) {
           const name = `${id}\n${JSON.stringify(upstream)}`
           const pools = next.get(name) ?? kept.get(name) ?? open(upstream)
           next.set(name, pools)
-          found.set(upstream, pools)
+          byUpstream.set(upstream, pools)
         }
       }
       for (const [name, pools] of kept) if (!next.has(name)) retire(pools)
       kept = next
-      byUpstream = found
     },
     of(upstream, target) {
       const pool = byUpstream.get(upstream)?.get(target.origin)
