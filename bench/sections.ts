@@ -1,5 +1,5 @@
 /** The sections of the bench: what each runs, and which of its figures has which target. */
-import { benchGate, type Spread } from './gate.ts'
+import { benchGate } from './gate.ts'
 import { benchKeys } from './keys.ts'
 import { benchLimits } from './limits.ts'
 import {
@@ -15,6 +15,7 @@ import {
   ratio,
   type Section,
 } from './report.ts'
+import type { Spread } from './rounds.ts'
 import { benchScope } from './scope.ts'
 import { benchWorker } from './worker.ts'
 import { benchWrongKeys } from './wrong-keys.ts'
