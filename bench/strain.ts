@@ -1,0 +1,100 @@
+/**
+ * What large bodies and slow clients do to a gate that forwards: the memory that 1 GB up and 1 GB
+ * down takes, and the time of a good client's requests while thousands hold their connections. Runs
+ * alone, with DATABASE_URL and REDIS_URL set:
+ *
+ *     node bench/strain.ts
+ */
+import { type Arrivals, measureArrivals } from './arrivals.ts'
+import { startGateServer } from './gate.ts'
+import { load } from './load.ts'
+import { type BenchServer, startServer } from './processes.ts'
+import { type Spread, spread } from './rounds.ts'
+import { type SlowState, startSlowClients } from './slow-clients.ts'
+import { type Direction, measureGrowth } from './transfer.ts'
+
+export type StrainBench = {
+  /** Bytes of resident memory, at most, above what the gate held before. */
+  readonly growthBytes: Readonly<Record<Direction, number>>
+  /** A good client's 99th percentile in milliseconds. */
+  readonly aloneP99Ms: Spread
+  readonly besideSlowP99Ms: Spread
+  /** The second over the first, each within its round. */
+  readonly slowdown: Spread
+  /** Bytes that the gate held more with the slow clients than just before, at most. */
+  readonly slowGrowthBytes: number
+  /** The fewest of them that stood at the end of a round, and all connections that were cut. */
+  readonly slow: SlowState
+}
+
+export type StrainOptions = {
+  readonly redisUrl: string
+  /** Told what is running. */
+  readonly say?: (line: string) => void
+  readonly bytes?: number
+  readonly slowClients?: number
+  readonly rounds?: number
+  readonly seconds?: number
+}
+
+/** Runs the bench; three quarters of a minute. Throws when a good client is not answered with a 200. */
+export async function benchStrain(options: StrainOptions): Promise<StrainBench> {
+  const { redisUrl, say = () => undefined, bytes = 1e9 } = options
+  const upstream = await startServer({ file: 'proxy-servers.ts', args: ['bulk'], core: 'load' })
+  try {
+    const gate = await startGateServer({ redisUrl, upstreamUrl: new URL(upstream.url).origin })
+    try {
+      const { url, headers } = gate
+      say('warming up')
+      await load({ url, headers, connections: 50, seconds: 2 })
+      say(`${bytes / 1e6} MB down`)
+      const down = await measureGrowth(gate, 'down', bytes)
+      say(`${bytes / 1e6} MB up`)
+      const up = await measureGrowth(gate, 'up', bytes)
+      return { growthBytes: { up, down }, ...(await besideSlow(gate, options)) }
+    } finally {
+      await gate.stop()
+    }
+  } finally {
+    await upstream.stop()
+  }
+}
+
+async function besideSlow(
+  gate: BenchServer,
+  { say = () => undefined, slowClients = 2000, rounds = 3, seconds = 3 }: StrainOptions,
+): Promise<Omit<StrainBench, 'growthBytes'>> {
+  const arrivals = { ...gate, perSecond: 300, seconds }
+  const stranger = { url: gate.url, headers: { ...gate.headers, 'x-tn': 'tenant_xyz789' } }
+  const found: { alone: Arrivals; beside: Arrivals; slow: SlowState; grown: number }[] = []
+  for (let round = 1; round <= rounds; round++) {
+    say(`round ${round} of ${rounds}: a client alone, then beside ${slowClients} slow ones`)
+    const alone = await measureArrivals(arrivals)
+    const before = await gate.usage()
+    const slow = await startSlowClients(stranger, slowClients)
+    try {
+      const beside = await measureArrivals(arrivals)
+      const grown = (await gate.usage()).rssBytes - before.rssBytes
+      found.push({ alone, beside, slow: await slow.state(), grown })
+    } finally {
+      await slow.stop()
+    }
+  }
+  return {
+    aloneP99Ms: spread(found.map(({ alone }) => alone.p99Ms)),
+    besideSlowP99Ms: spread(found.map(({ beside }) => beside.p99Ms)),
+    slowdown: spread(found.map(({ alone, beside }) => beside.p99Ms / alone.p99Ms)),
+    slowGrowthBytes: Math.max(...found.map(({ grown }) => grown)),
+    slow: {
+      connected: Math.min(...found.map(({ slow }) => slow.connected)),
+      cut: found.reduce((sum, { slow }) => sum + slow.cut, 0),
+    },
+  }
+}
+
+if (import.meta.main) {
+  const redisUrl = process.env.REDIS_URL
+  if (redisUrl === undefined) throw new Error('REDIS_URL is not set')
+  const say = (line: string) => void process.stderr.write(`${line}\n`)
+  process.stdout.write(`${JSON.stringify(await benchStrain({ redisUrl, say }), null, 2)}\n`)
+}
