@@ -361,6 +361,8 @@ export type Sql = {
 
 /** One request on its way to one target. Everything in it is decided; the port only sends it. */
 export type Hop = {
+  /** The credential in its tenant: a connection is used again for the same owner only (threats R24). */
+  readonly owner: string
   readonly upstream: Upstream
   readonly target: Target
   readonly method: string
@@ -368,6 +370,8 @@ export type Hop = {
   readonly path: string
   /** Names and values in turn, `host` included. Framing and `connection` are the port's to write. */
   readonly headers: readonly string[]
+  /** The client sends a body, which is sent on as it comes. */
+  readonly hasBody: boolean
   /** The client asked for a WebSocket, and the target is to be asked too. */
   readonly upgrade: boolean
   /** The gateway's headers, laid over the answer's (`layAnswer` of proxy/headers.ts). */

@@ -9,11 +9,12 @@ import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { createFailureGuard, type FailureGuard } from './failures.ts'
-import { forward } from './forward.ts'
 import { createFront, type Front } from './front.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { openStorage, type Storage } from './storage.ts'
+import { createForward } from './upstream/forward.ts'
+import { createPools } from './upstream/pools.ts'
 
 export type Deployment = {
   readonly ports: Ports
@@ -63,17 +64,19 @@ async function wire(
   const deferred = createDeferred(log)
   let draining = false
 
+  const pools = createPools({ echoOrigin: () => 'http://127.0.0.1:1' })
   const ports: Ports = {
     tenantSql: storage.tenantSql,
     gatewaySql: storage.gatewaySql,
     counter: redis?.counter ?? local,
     chargeFailure: (clientAddress) => guard.charge(clientAddress),
-    forward,
+    forward: createForward(pools),
     defer: deferred.defer,
     health: () => healthOf(storage, redis, draining),
   }
-  const build = ({ platforms, keys, server }: Config): Gateway =>
-    createGateway(
+  const build = ({ platforms, keys, server }: Config): Gateway => {
+    pools.adopt(platforms)
+    return createGateway(
       {
         platforms,
         keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
@@ -83,6 +86,7 @@ async function wire(
       ports,
       handlers,
     )
+  }
 
   let gateway = build(config)
   const front = createFront({
@@ -97,6 +101,7 @@ async function wire(
   async function close(): Promise<void> {
     draining = true
     await front.drain(config.server.shutdownGraceMs)
+    await pools.close()
     await deferred.settled()
     await redis?.close()
     await storage.close()

@@ -3,6 +3,7 @@ import type { Exchange, Outcome } from '../../context.ts'
 import type { Frame } from '../../frame.ts'
 import type { Client } from './client-address.ts'
 import type { Incoming } from './incoming.ts'
+import type { Outgoing } from './outgoing.ts'
 
 export class NodeExchange implements Exchange {
   readonly target: string
@@ -15,12 +16,16 @@ export class NodeExchange implements Exchange {
   headers: Record<string, string> | null = null
   /** Announced by the request; null when it is chunked. */
   readonly bodyBytes: number | null
+  /** Where the answer goes; null where there is too little of a request to have one. */
+  outgoing: Outgoing | null = null
+  /** Told when the client leaves before its answer is whole. */
+  hop: { clientLeft(): void } | null = null
   #outcome: Outcome | null = null
   #sent: { readonly status: number; readonly bytes: number; readonly cause: string | null } | null =
     null
   readonly #startedMs = performance.now()
   /** null where there was too little of a request to have one. */
-  readonly #incoming: Incoming | null
+  readonly incoming: Incoming | null
   readonly #log: (outcome: Outcome) => void
 
   constructor(
@@ -36,20 +41,20 @@ export class NodeExchange implements Exchange {
     this.port = port
     this.clientAddress = client.address
     this.secure = client.secure
-    this.#incoming = incoming
+    this.incoming = incoming
     this.#log = log
   }
 
   get method(): string {
-    return this.#incoming?.method ?? ''
+    return this.incoming?.method ?? ''
   }
 
   get requestHeaders(): Incoming | null {
-    return this.#incoming
+    return this.incoming
   }
 
   limitBody(bytesMax: number): boolean {
-    const incoming = this.#incoming
+    const incoming = this.incoming
     if (Math.max(this.bodyBytes ?? 0, incoming?.receivedBytes ?? 0) > bytesMax) return false
     if (incoming !== null) incoming.bytesMax = bytesMax
     return true
@@ -75,7 +80,7 @@ export class NodeExchange implements Exchange {
     this.#outcome = null
     if (this.#sent.status !== 0) outcome.status = this.#sent.status
     outcome.cause ??= this.#sent.cause
-    outcome.requestBytes = this.#incoming?.receivedBytes ?? 0
+    outcome.requestBytes = this.incoming?.receivedBytes ?? 0
     outcome.responseBytes = this.#sent.bytes
     outcome.durationMs = performance.now() - this.#startedMs
     this.#log(outcome)

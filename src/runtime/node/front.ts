@@ -13,8 +13,6 @@ import { Outgoing } from './outgoing.ts'
 /** Milliseconds and bytes. */
 export type FrontLimits = BodyLimits & {
   readonly headersMs: number
-  /** For a whole request with its body, however steadily it comes. */
-  readonly requestMs: number
   /** Longer than the 60 s of common load balancers, so that it is they who close. */
   readonly keepAliveMs: number
 }
@@ -72,7 +70,8 @@ function createIntakeServer(intake: Intake, limits: FrontLimits): FrontServer {
     // A missing Host is refused in frame.ts, with the body that every refusal has.
     requireHostHeader: false,
     headersTimeout: limits.headersMs,
-    requestTimeout: limits.requestMs,
+    // Bodies are timed where they are read: one on its way to an upstream may take hours.
+    requestTimeout: 0,
     keepAliveTimeout: limits.keepAliveMs,
     connectionsCheckingInterval: Math.min(1000, limits.headersMs),
   })

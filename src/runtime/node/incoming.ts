@@ -15,13 +15,21 @@ export type BodyLimits = {
   readonly bodyBytesMax: number
   /** Between two pieces of a body that somebody waits for. */
   readonly bodyIdleMs: number
+  /** For a whole body, however steadily it comes, unless it is passed on as it comes. */
+  readonly requestMs: number
   /** Beyond this, nothing more is read of a body nobody wants; the rest is given time to be sent. */
   readonly drainBytesMax: number
   readonly drainMs: number
 }
 
 // Replaced before anything is read: Node makes the object, and the front knows the limits.
-const noLimits: BodyLimits = { bodyBytesMax: 0, bodyIdleMs: 0, drainBytesMax: 0, drainMs: 0 }
+const noLimits: BodyLimits = {
+  bodyBytesMax: 0,
+  bodyIdleMs: 0,
+  requestMs: 0,
+  drainBytesMax: 0,
+  drainMs: 0,
+}
 
 export class Incoming extends IncomingMessage {
   /** Bytes of body that have arrived, wanted or not. */
@@ -30,6 +38,9 @@ export class Incoming extends IncomingMessage {
   /** Called once, when somebody first asks for the body: time to send `100 Continue`. */
   onWanted: (() => void) | null = null
   limits = noLimits
+  /** The body is passed on as it comes: as long as some comes, it may take its time. */
+  unhurried = false
+  #hurry: ReturnType<typeof setTimeout> | null = null
   #wanted = false
   #failure: Problem | null = null
   #timed = false
@@ -53,7 +64,7 @@ export class Incoming extends IncomingMessage {
   }
 
   #end(): boolean {
-    if (this.#timed) this.socket.setTimeout(0)
+    this.#stopTimers()
     this.#onDiscarded?.()
     // The end of a body that failed is not an end: a reader that comes late must see the failure.
     return this.#failure === null ? super.push(null) : false
@@ -73,14 +84,25 @@ export class Incoming extends IncomingMessage {
   }
 
   #startTimer(): void {
-    const idleMs = this.limits.bodyIdleMs
+    const { bodyIdleMs: idleMs, requestMs } = this.limits
     this.#timed = true
     this.socket.setTimeout(idleMs)
+    if (!this.unhurried) {
+      const late = () =>
+        this.fail(new Problem('request/timeout', { cause: 'the body took too long' }))
+      this.#hurry = setTimeout(late, requestMs)
+    }
     this.on('timeout', () => {
       // A reader that has paused is slow itself; the client is not to blame.
       if (this.isPaused()) this.socket.setTimeout(idleMs)
       else this.fail(new Problem('request/timeout', { cause: 'the body stalled' }))
     })
+  }
+
+  #stopTimers(): void {
+    if (!this.#timed) return
+    this.socket.setTimeout(0)
+    if (this.#hurry !== null) clearTimeout(this.#hurry)
   }
 
   /** A header by its lower-case name. Those that count are in the request once (frame.ts). */
@@ -98,13 +120,14 @@ export class Incoming extends IncomingMessage {
   fail(problem: Problem): void {
     if (this.complete || this.#failure !== null) return
     this.#failure = problem
-    if (this.#timed) this.socket.setTimeout(0)
+    this.#stopTimers()
     if (this.#wanted) this.destroy(problem)
   }
 
   // The original destroys the socket of an unfinished request, and with it the answer. Here the
   // connection ends after the answer, because the answer says `Connection: close`.
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#stopTimers()
     process.nextTick(() => done(this.listenerCount('error') > 0 ? error : null))
   }
 
@@ -119,7 +142,7 @@ export class Incoming extends IncomingMessage {
       clearTimeout(timer)
       done()
     }
-    if (this.#timed) this.socket.setTimeout(0)
+    this.#stopTimers()
     this.#discarding = true
     if (this.receivedBytes < this.limits.drainBytesMax) this.resume()
   }

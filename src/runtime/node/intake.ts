@@ -109,6 +109,7 @@ export class Intake {
   }
 
   #left(outgoing: Outgoing): void {
+    outgoing.exchange?.hop?.clientLeft()
     const connection = outgoing.leave()
     const refusal = connection?.refusal ?? null
     if (connection === null || connection.pending > 0 || refusal === null) return

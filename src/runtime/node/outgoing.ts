@@ -28,6 +28,7 @@ export class Outgoing extends ServerResponse<Incoming> {
   /** Takes its place among the unanswered requests of its connection. */
   enter(exchange: NodeExchange, connection: Connection): void {
     this.exchange = exchange
+    exchange.outgoing = this
     this.hasBody = exchange.bodyBytes !== 0
     this.#connection = connection
     connection.pending += 1
@@ -51,11 +52,9 @@ export class Outgoing extends ServerResponse<Incoming> {
   }
 
   override writeHead(status: number, reason?: string | HeadersGiven, given?: HeadersGiven): this {
-    if (this.#unread || this.#connection?.ending) this.shouldKeepAlive = false
     const own = typeof reason === 'object' ? reason : given
     const headers = this.#layOver(pairsOf(own), this.exchange?.headers ?? {})
-    // What follows a last answer is not to be executed: nobody would be told.
-    if (!this.shouldKeepAlive && this.#connection !== null) this.#connection.deaf = true
+    this.#closeIfLast()
     try {
       return super.writeHead(status, headers)
     } catch (error) {
@@ -64,6 +63,40 @@ export class Outgoing extends ServerResponse<Incoming> {
       this.#badHead = true
       return this
     }
+  }
+
+  /**
+   * Writes the head of an upstream's answer: names and values in turn, which are final (`layAnswer`).
+   * They are the bytes of a parsed message, and nothing is added but what is of the connection.
+   */
+  writeAnswer(status: number, reason: string, headers: string[]): void {
+    this.#closeIfLast()
+    super.writeHead(status, reason, headers)
+  }
+
+  /** Passes on a 102 or 103 (RFC 8297); to HTTP/1.0, and of other kinds, nothing. */
+  writeInformational(status: number, headers: readonly string[]): void {
+    if (this.req.httpVersion !== '1.1' || this.headersSent) return
+    if (status === 102) this.writeProcessing()
+    if (status !== 103) return
+    const hints: Record<string, string | string[]> = {}
+    for (let at = 0; at < headers.length; at += 2) {
+      const name = (headers[at] ?? '').toLowerCase()
+      const value = headers[at + 1] ?? ''
+      // A hint is Link; what else stands in a 103 is seldom meant for the last hop.
+      if (name === 'link') hints.link = 'link' in hints ? [hints.link, value].flat() : value
+    }
+    try {
+      if (hints.link !== undefined) this.writeEarlyHints(hints)
+    } catch {
+      // Not a Link that Node takes: a hint that is left away harms nobody.
+    }
+  }
+
+  #closeIfLast(): void {
+    if (this.#unread || this.#connection?.ending) this.shouldKeepAlive = false
+    // What follows a last answer is not to be executed: nobody would be told.
+    if (!this.shouldKeepAlive && this.#connection !== null) this.#connection.deaf = true
   }
 
   get #unread(): boolean {

@@ -1,0 +1,27 @@
+/**
+ * The forward port on Node: one hop to one target, over undici, streamed in both directions.
+ *
+ * It decides nothing: which target, which headers and what a failure means is the proxy room's. It
+ * keeps the bounds: so many requests for a target, so long for each step.
+ */
+import type { Forward } from '../../../context.ts'
+import { NodeExchange } from '../exchange.ts'
+import { HopHandler } from './hop.ts'
+import type { Pools } from './pools.ts'
+
+/** Makes the port over these pools. */
+export function createForward(pools: Pools): Forward {
+  return (hop, exchange) => {
+    if (!(exchange instanceof NodeExchange) || exchange.outgoing === null) {
+      throw new TypeError('not an exchange of this front')
+    }
+    const { outgoing } = exchange
+    outgoing.req.unhurried = hop.hasBody
+    const at = pools.of(hop.upstream, hop.target)
+    return new Promise((resolve, reject) => {
+      const handler = new HopHandler(hop, outgoing, at, resolve, reject)
+      exchange.hop = handler
+      handler.enter()
+    })
+  }
+}

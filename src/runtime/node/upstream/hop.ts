@@ -1,0 +1,271 @@
+/**
+ * One hop under way on Node: the answer of a target on its way from undici's parser into the client's
+ * `ServerResponse`, piece by piece, with nothing in between.
+ *
+ * Until the answer's head has been written, a hop that fails is a value for whoever sent it, and may be
+ * sent elsewhere. After that the client holds half an answer, and the only honest end is to cut its
+ * connection: an end that looks clean would make the half a whole (threats R25).
+ */
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { Dispatcher } from 'undici'
+import { type Hop, type HopFailure, HopFault } from '../../../context.ts'
+import { Problem } from '../../../problem.ts'
+import { layAnswer } from '../../../proxy/headers.ts'
+import type { Incoming } from '../incoming.ts'
+import type { Outgoing } from '../outgoing.ts'
+import type { Guest, TargetPool } from './pools.ts'
+
+type Controller = Dispatcher.DispatchController
+type Timer = ReturnType<typeof setTimeout>
+
+/** A client that takes nothing for this long is cut off. */
+const stallMs = 60_000
+/** 1xx answers before the real one; more is a flood. */
+const informationalMax = 16
+
+export class HopHandler implements Dispatcher.DispatchHandler, Guest {
+  readonly #hop: Hop
+  readonly #outgoing: Outgoing
+  readonly #body: Incoming | null
+  readonly #at: TargetPool
+  readonly #resolve: (response: Response) => void
+  readonly #reject: (fault: HopFault | Problem) => void
+  #controller: Controller | null = null
+  #timer: Timer | null = null
+  /** What the running timer waits for. */
+  #waitsFor: HopFailure = 'connection_timeout'
+  #informational = 0
+  /** The answer's head, for as long as it has not been written. */
+  #head: { readonly status: number; readonly reason: string; readonly list: string[] } | null = null
+  #bodyBytes = -1
+  #over = false
+
+  constructor(
+    hop: Hop,
+    outgoing: Outgoing,
+    at: TargetPool,
+    resolve: (response: Response) => void,
+    reject: (fault: HopFault | Problem) => void,
+  ) {
+    this.#hop = hop
+    this.#outgoing = outgoing
+    this.#body = hop.hasBody ? outgoing.req : null
+    this.#at = at
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  /** Queues at the target, or is refused there. */
+  enter(): void {
+    const { upstream, target } = this.#hop
+    if (!this.#at.enter(this)) {
+      const cause = `${upstream.connectionsMax} requests are with ${target.origin}, and ${upstream.queueMax} wait`
+      this.#fail(new HopFault('connection_limit_reached', true, cause))
+    } else if (this.#controller === null && !this.#over) {
+      // It waits for its turn or for a connection, and not for ever.
+      this.#wait(upstream.connectMs, 'connection_timeout')
+    }
+  }
+
+  start(): void {
+    const { owner, method, path, headers, upgrade } = this.#hop
+    this.#at.dispatch(
+      owner,
+      {
+        path,
+        method: method as Dispatcher.HttpMethod, // the type names some; undici sends every token
+        headers: headers as string[], // not written to
+        body: this.#body,
+        upgrade: upgrade ? 'websocket' : null,
+      },
+      this,
+    )
+  }
+
+  /** The client has gone, or what it sends is no good: nobody waits for an answer any more. */
+  clientLeft(): void {
+    this.#fail(new HopFault('client_gone', this.#controller === null, 'the client went away'))
+  }
+
+  onRequestStart(controller: Controller): void {
+    this.#controller = controller
+    if (this.#over) controller.abort(new Error('nobody waits for this request any more'))
+    else this.#wait(this.#hop.upstream.headersMs, 'http_response_timeout')
+  }
+
+  /** A piece of the body has gone: a slow upload is no slow answer. */
+  onBodySent(): void {
+    this.#timer?.refresh()
+  }
+
+  onResponseStart(controller: Controller, status: number, _: unknown, reason = ''): void {
+    if (this.#over) return
+    const raw = textsOf(controller.rawHeaders)
+    if (status < 200) {
+      this.#inform(status, raw)
+      return
+    }
+    this.#bodyBytes = lengthOf(raw)
+    this.#head = { status, reason, list: layAnswer(raw, this.#hop) }
+    // A short answer is whole by then, and goes out with its head in one write.
+    process.nextTick(flushLater, this)
+  }
+
+  onResponseData(controller: Controller, piece: Buffer): void {
+    if (this.#over) return
+    const outgoing = this.#outgoing
+    if (this.#head !== null) {
+      this.#writeHead()
+      if (piece.length === this.#bodyBytes) {
+        this.#finish()
+        outgoing.end(piece)
+        return
+      }
+    }
+    this.#timer?.refresh()
+    if (outgoing.write(piece)) return
+    controller.pause()
+    this.#wait(stallMs, 'client_gone')
+    outgoing.once('drain', () => {
+      if (this.#over) return
+      this.#wait(this.#hop.upstream.idleMs, 'http_response_incomplete')
+      controller.resume()
+    })
+  }
+
+  onResponseEnd(_: Controller, trailers: Record<string, string | string[]>): void {
+    if (this.#over) return
+    if (this.#head !== null) this.#writeHead()
+    this.#finish()
+    const list = trailersOf(trailers)
+    if (list.length > 0) this.#outgoing.addTrailers(list)
+    this.#outgoing.end()
+  }
+
+  onResponseError(_: Controller | null, error: Error): void {
+    this.#fail(faultOf(error, this.#controller === null))
+  }
+
+  /** Sends what there is of the answer, though it is not whole. */
+  flush(): void {
+    if (this.#head === null || this.#over) return
+    this.#writeHead()
+    this.#outgoing.flushHeaders()
+    this.#wait(this.#hop.upstream.idleMs, 'http_response_incomplete')
+  }
+
+  #writeHead(): void {
+    const head = this.#head
+    if (head === null) return
+    this.#head = null
+    this.#outgoing.writeAnswer(head.status, head.reason, head.list)
+    this.#resolve(RESPONSE_ALREADY_SENT)
+  }
+
+  #inform(status: number, raw: readonly string[]): void {
+    this.#informational += 1
+    if (this.#informational > informationalMax) {
+      this.#fail(new HopFault('http_protocol_error', false, 'a flood of 1xx answers'))
+    } else this.#outgoing.writeInformational(status, raw)
+  }
+
+  /** Gives up when nothing happens for this long; takes the place of what was waited for before. */
+  #wait(ms: number, failure: HopFailure): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#waitsFor = failure
+    this.#timer = setTimeout(timeOut, ms, this)
+  }
+
+  timedOut(): void {
+    const cause = `nothing happened in time (${this.#waitsFor})`
+    this.#fail(new HopFault(this.#waitsFor, this.#controller === null, cause))
+  }
+
+  #finish(): void {
+    this.#over = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#at.leave(this)
+  }
+
+  #fail(fault: HopFault | Problem): void {
+    if (this.#over) return
+    this.#finish()
+    this.#controller?.abort(fault)
+    if (this.#outgoing.headersSent) this.#outgoing.breakOff(fault.message)
+    else this.#reject(fault)
+  }
+}
+
+// Functions of the module, so that a request makes no closure for its timers.
+const flushLater = (handler: HopHandler): void => handler.flush()
+const timeOut = (handler: HopHandler): void => handler.timedOut()
+
+/**
+ * The header lines as they came. Bytes above 127 are latin-1 on the way in and on the way out.
+ *
+ * undici gives pieces of what the socket read, most often of one read: then all of it becomes text at
+ * once and is cut, which costs a tenth of making text of each piece.
+ */
+function textsOf(raw: Controller['rawHeaders']): string[] {
+  const texts: string[] = []
+  // The type also allows what undici gives for HTTP/2, which is not spoken here.
+  const pieces = (Array.isArray(raw) ? raw : []) as readonly Buffer[]
+  let read: ArrayBufferLike | null = null
+  let from = 0
+  let text = ''
+  for (const piece of pieces) {
+    if (piece.length === 0) texts.push('')
+    else {
+      if (piece.buffer !== read) {
+        read = piece.buffer
+        from = piece.byteOffset
+        text = textFrom(pieces, read, from)
+      }
+      const at = piece.byteOffset - from
+      texts.push(text.slice(at, at + piece.length))
+    }
+  }
+  return texts
+}
+
+/** What was read from `from` to the end of the last piece of the same read. */
+function textFrom(pieces: readonly Buffer[], read: ArrayBufferLike, from: number): string {
+  let end = from
+  for (const piece of pieces) {
+    if (piece.buffer === read) end = Math.max(end, piece.byteOffset + piece.length)
+  }
+  return Buffer.from(read, from, end - from).toString('latin1')
+}
+
+/** Of `Content-Length`, -1 without one. undici has refused what is no length. */
+function lengthOf(raw: readonly string[]): number {
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at]
+    if (name?.length === 14 && name.toLowerCase() === 'content-length') return Number(raw[at + 1])
+  }
+  return -1
+}
+
+function trailersOf(trailers: Record<string, string | string[]>): [string, string][] {
+  return Object.entries(trailers).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((one): [string, string] => [name, one]),
+  )
+}
+
+const failures: Readonly<Record<string, HopFailure>> = {
+  UND_ERR_HEADERS_OVERFLOW: 'http_response_header_section_size',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'http_response_incomplete',
+  UND_ERR_SOCKET: 'connection_terminated',
+  ECONNRESET: 'connection_terminated',
+  EPIPE: 'connection_terminated',
+}
+
+function faultOf(error: Error, untouched: boolean): HopFault | Problem {
+  if (error instanceof HopFault || error instanceof Problem) return error
+  const code = 'code' in error ? String(error.code) : ''
+  const { message } = error
+  // Both are what undici calls an answer that nobody asked for.
+  const unasked = message === 'bad upgrade' || message === 'bad response'
+  const failure = unasked ? undefined : failures[code]
+  return new HopFault(failure ?? 'http_protocol_error', untouched, message)
+}

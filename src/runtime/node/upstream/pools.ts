@@ -1,0 +1,181 @@
+/**
+ * The connections to upstreams, kept for as long as their upstream stands in the config as it is.
+ *
+ * A connection is used again only for the credential and tenant it was made for. HTTP/1.1 answers are
+ * told apart by their order alone, so an upstream that answers twice, and late, hands its second answer
+ * to whoever asks next on that connection; here that can only be the same caller (threats R24). A config
+ * that is read again keeps what has not changed in it; the rest finishes what it has begun.
+ */
+import { type Dispatcher, Pool } from 'undici'
+import type { Platform, Target, Upstream } from '../../../context.ts'
+import { createConnector, type Lookup } from './connect.ts'
+
+/** A request that waits for its turn at a target. */
+export type Guest = {
+  /** Called once, when its turn has come. */
+  start(): void
+}
+
+const headerBytesMax = 65_536
+/** Owners whose connections are kept open at one target. */
+const ownersMax = 1024
+const keepAliveMs = 4000
+
+/** One target of one upstream: who is with it, who waits, and the connections by their owner. */
+export class TargetPool {
+  readonly #origin: string
+  readonly #options: Pool.Options
+  readonly #activeMax: number
+  readonly #waitingMax: number
+  readonly #inside = new Set<Guest>()
+  readonly #waiting = new Set<Guest>()
+  readonly #byOwner = new Map<string, Pool>()
+  readonly #closing = new Set<Promise<void>>()
+
+  constructor(upstream: Upstream, origin: string, connect: Pool.Options['connect']) {
+    this.#origin = origin
+    this.#activeMax = upstream.connectionsMax
+    this.#waitingMax = upstream.queueMax
+    this.#options = {
+      connect,
+      connections: upstream.connectionsMax,
+      pipelining: 1,
+      allowH2: false,
+      maxHeaderSize: headerBytesMax,
+      keepAliveTimeout: keepAliveMs,
+      keepAliveMaxTimeout: 10 * keepAliveMs,
+      // Time is kept by the hop: undici's own clock ticks twice a second.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    }
+  }
+
+  /** Starts a request now or when its turn comes; false when too many wait already. */
+  enter(guest: Guest): boolean {
+    if (this.#inside.size < this.#activeMax) {
+      this.#inside.add(guest)
+      guest.start()
+      return true
+    }
+    if (this.#waiting.size >= this.#waitingMax) return false
+    this.#waiting.add(guest)
+    return true
+  }
+
+  /** Ends a request's stay, wherever it was, and lets the next one in. */
+  leave(guest: Guest): void {
+    if (this.#waiting.delete(guest) || !this.#inside.delete(guest)) return
+    for (const next of this.#waiting) {
+      this.#waiting.delete(next)
+      this.#inside.add(next)
+      next.start()
+      return
+    }
+  }
+
+  dispatch(
+    owner: string,
+    options: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+  ) {
+    this.#poolOf(owner).dispatch(options, handler)
+  }
+
+  #poolOf(owner: string): Pool {
+    const known = this.#byOwner.get(owner)
+    if (known !== undefined) return known
+    for (const [oldest, pool] of this.#byOwner) {
+      if (this.#byOwner.size < ownersMax) break
+      this.#byOwner.delete(oldest)
+      this.#retire(pool)
+    }
+    const pool = new Pool(this.#origin, this.#options)
+    this.#byOwner.set(owner, pool)
+    return pool
+  }
+
+  #retire(pool: Pool): void {
+    const closed = pool.close().finally(() => this.#closing.delete(closed))
+    this.#closing.add(closed)
+  }
+
+  /** Closes every connection once what is under way on it has ended. */
+  async close(): Promise<void> {
+    for (const pool of this.#byOwner.values()) this.#retire(pool)
+    this.#byOwner.clear()
+    await Promise.all(this.#closing)
+  }
+}
+
+export type Pools = {
+  /** Opens what is new among these platforms' upstreams, and closes what is there no more. */
+  adopt(platforms: readonly Platform[]): void
+  /** Throws for an upstream that was not adopted. */
+  of(upstream: Upstream, target: Target): TargetPool
+  /** Closes every connection once what is under way has ended. */
+  close(): Promise<void>
+}
+
+export type PoolsOptions = {
+  /** Where the built-in upstream listens: `http://127.0.0.1:40123`. */
+  echoOrigin(): string
+  readonly lookup?: Lookup
+}
+
+type UpstreamPools = ReadonlyMap<string, TargetPool>
+
+/** Creates an empty set of pools. Connections are made when they are first needed. */
+export function createPools({ echoOrigin, lookup }: PoolsOptions): Pools {
+  let kept = new Map<string, UpstreamPools>()
+  let byUpstream = new Map<Upstream, UpstreamPools>()
+  const closing = new Set<Promise<void>>()
+
+  function open(upstream: Upstream): UpstreamPools {
+    const echo = upstream.builtin === 'echo'
+    const connect = createConnector(
+      echo ? { ...upstream, allow: ['127.0.0.0/8'] } : upstream,
+      lookup,
+    )
+    return new Map(
+      upstream.targets.map(({ origin }) => [
+        origin,
+        new TargetPool(upstream, echo ? echoOrigin() : origin, connect),
+      ]),
+    )
+  }
+
+  function retire(pools: UpstreamPools): void {
+    for (const pool of pools.values()) {
+      const closed = pool.close().finally(() => closing.delete(closed))
+      closing.add(closed)
+    }
+  }
+
+  return {
+    adopt(platforms) {
+      const next = new Map<string, UpstreamPools>()
+      const found = new Map<Upstream, UpstreamPools>()
+      for (const { id, upstreams } of platforms) {
+        for (const upstream of upstreams) {
+          const name = `${id}\n${JSON.stringify(upstream)}`
+          const pools = next.get(name) ?? kept.get(name) ?? open(upstream)
+          next.set(name, pools)
+          found.set(upstream, pools)
+        }
+      }
+      for (const [name, pools] of kept) if (!next.has(name)) retire(pools)
+      kept = next
+      byUpstream = found
+    },
+    of(upstream, target) {
+      const pool = byUpstream.get(upstream)?.get(target.origin)
+      if (pool === undefined) throw new Error(`upstream ${upstream.name} has no pool`)
+      return pool
+    },
+    async close() {
+      for (const pools of kept.values()) retire(pools)
+      kept = new Map()
+      await Promise.all(closing)
+    },
+  }
+}

@@ -1,0 +1,57 @@
+/** A gate in front of upstreams of a test: the real deployment, one upstream and one open route. */
+import { startGate, type TestGate } from './gate.ts'
+
+export type ProxyGate = TestGate & {
+  readonly port: number
+  /** What a request needs to be let in, as header lines. */
+  readonly credentials: string
+  /** The same as an object. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Fields of the upstream `up` and of its route, as they stand in postern.yaml. */
+export type Settings = {
+  readonly upstream?: string
+  readonly route?: string
+  readonly more?: string
+}
+
+/** The config of a platform that forwards `/up/**` to `url`, there without the `/up`. */
+export function proxyConfig(
+  url: string,
+  { upstream = '', route = '', more = '' }: Settings,
+): string {
+  return `
+version: 1
+platforms:
+  - id: plt_proxy
+    slug: proxy
+    permissions: { data: [read, write] }
+    environments:
+      test: { limits: { key: [], tenant: [] } }
+      live: { limits: { key: [], tenant: [] } }
+    upstreams:
+      - { name: up, url: ${JSON.stringify(url)}, allow: [127.0.0.0/8], ${upstream} }
+    routes:
+      - { path: /up/**, upstream: up, rewrite: /**, body: { maxBytes: 1099511627776 }, ${route} }
+    seed: [{ id: tenant_abc123 }, { id: tenant_xyz789 }]
+keys: { failures: { count: 1000, window: 10s } }
+log: { level: info }
+${more}`
+}
+
+/** Starts it, on the storage that `env` names (none: embedded). */
+export async function startProxyGate(
+  url: string,
+  settings: Settings = {},
+  env: Readonly<Record<string, string>> = {},
+): Promise<ProxyGate> {
+  const gate = await startGate(env, proxyConfig(url, settings))
+  const headers = { 'x-api-key': gate.seeded.sk_live_, 'x-tn': 'tenant_abc123' }
+  return {
+    ...gate,
+    port: Number(new URL(gate.url).port),
+    headers,
+    credentials: `x-api-key: ${headers['x-api-key']}\r\nx-tn: ${headers['x-tn']}\r\n`,
+  }
+}
