@@ -100,8 +100,11 @@ if (import.meta.main) {
   const [seconds = '3', rounds = '5', ...names] = process.argv.slice(2)
   const kinds = names.length === 0 ? proxyKinds : proxyKinds.filter((kind) => names.includes(kind))
   const found = await benchProxy({
-    ...{ redisUrl, say, kinds },
-    ...{ seconds: Number(seconds), rounds: Number(rounds) },
+    redisUrl,
+    say,
+    kinds,
+    seconds: Number(seconds),
+    rounds: Number(rounds),
   })
   process.stdout.write(`${JSON.stringify(Object.fromEntries(found), null, 2)}\n`)
 }

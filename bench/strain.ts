@@ -5,10 +5,11 @@
  *
  *     node bench/strain.ts
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Arrivals, measureArrivals } from './arrivals.ts'
 import { startGateServer } from './gate.ts'
 import { load } from './load.ts'
-import { type BenchServer, startServer } from './processes.ts'
+import { type BenchServer, startServer, type Usage } from './processes.ts'
 import { type Spread, spread } from './rounds.ts'
 import { type SlowState, startSlowClients } from './slow-clients.ts'
 import { type Direction, measureGrowth } from './transfer.ts'
@@ -73,6 +74,7 @@ async function besideSlow(
     const before = await gate.usage()
     const slow = await startSlowClients(stranger, slowClients)
     try {
+      await calm(gate)
       const beside = await measureArrivals(arrivals)
       const grown = (await gate.usage()).rssBytes - before.rssBytes
       found.push({ alone, beside, slow: await slow.state(), grown })
@@ -91,6 +93,23 @@ async function besideSlow(
     },
   }
 }
+
+/**
+ * Until the server does little, or ten seconds: those who read nothing cost it something only until
+ * the buffers of the kernel are full, which are large on a connection within one machine.
+ */
+async function calm(server: BenchServer): Promise<void> {
+  const lookMs = 500
+  let before = await server.usage()
+  for (let look = 0; look < 20; look++) {
+    await delay(lookMs)
+    const after = await server.usage()
+    if (busyMicros(after) - busyMicros(before) < lookMs * 1000 * 0.15) return
+    before = after
+  }
+}
+
+const busyMicros = ({ userMicros, systemMicros }: Usage): number => userMicros + systemMicros
 
 if (import.meta.main) {
   const redisUrl = process.env.REDIS_URL
