@@ -60,6 +60,31 @@ revoke all on function postern.find_key(bytea[]) from public;
 grant execute on function postern.find_key(bytea[]) to postern_gateway;
 grant select on postern.api_keys, postern.api_key_secrets to postern_lookup;
 
+-- Which rules do the live publishable keys with this origin go by? Asked before a tenant is known,
+-- and for the flight's own platform only: without one it answers nothing. It is a function because
+-- under row-level security `?`, which is not leakproof, may not use an index, and every key of the
+-- platform would be read for each origin that a stranger makes up.
+create or replace function postern.find_origin(origin text)
+  returns table (environment text, permissions text[], endpoints jsonb)
+  language plpgsql stable security definer set search_path = ''
+as $$
+begin
+  return query
+    select distinct live.environment, live.permissions, live.restrictions->'endpoints'
+    from (
+      select k.environment, k.permissions, k.restrictions
+      from postern.api_keys k
+      where k.platform = (select postern.scope_platform()) and k.restrictions->'origins' ? origin
+        and k.class = 'publishable' and k.revoked_at is null and k.disabled_at is null
+        and (k.expires_at is null or k.expires_at > now())
+      limit 1000
+    ) live
+    limit 100;
+end $$;
+revoke all on function postern.find_origin(text) from public;
+grant execute on function postern.find_origin(text) to postern_gateway;
+grant execute on function postern.scope_platform() to postern_lookup;
+
 -- How a flight takes its scope where set_config is revoked: once in a transaction, and then never
 -- again, so that a statement into which SQL was injected cannot change it (threats D7). In schema
 -- public, because the tenant role cannot name what is in the other.
@@ -79,5 +104,6 @@ grant execute on function public.postern_bind_scope(text) to postern_tenant, pos
 -- schema at the moment it becomes the owner, and only then.
 grant create on schema postern, public to postern_lookup;
 alter function postern.find_key(bytea[]) owner to postern_lookup;
+alter function postern.find_origin(text) owner to postern_lookup;
 alter function public.postern_bind_scope(text) owner to postern_lookup;
 revoke create on schema postern, public from postern_lookup;

@@ -14,8 +14,10 @@ import { type Installation, readInstallation } from './config/environment.ts'
 import { shapeFaults } from './config/issues.ts'
 import type { Environment } from './config/plain.ts'
 import { type ConfigError, type Fault, pathText } from './config/report.ts'
+import { bodyBytes } from './config/route-schema.ts'
 import { type ConfigFile, fileSchema } from './config/schema.ts'
-import type { LimitPlan, Platform, Route, Scheme, TenantRecord } from './context.ts'
+import { toUpstream } from './config/upstream.ts'
+import type { Cors, LimitPlan, Platform, Route, Scheme, TenantRecord, Upstream } from './context.ts'
 import { presets } from './keys/schemes.ts'
 
 /** What a deployment was told to be. Frozen all the way down. */
@@ -149,6 +151,7 @@ function toConfig(file: ConfigFile, installation: Installation): Config {
 type PlatformFile = ConfigFile['platforms'][number]
 
 function toPlatform(platform: PlatformFile): Platform {
+  const upstreams = platform.upstreams.map(toUpstream)
   return {
     id: platform.id,
     slug: platform.slug,
@@ -158,13 +161,13 @@ function toPlatform(platform: PlatformFile): Platform {
     port: platform.port ?? null,
     vocabulary: platform.vocabulary,
     docsUrl: platform.docsUrl ?? null,
-    issuer: `urn:postern:${platform.id}`,
+    issuer: platform.issuer ?? `urn:postern:${platform.id}`,
     permissions: Object.entries(platform.permissions).flatMap(([service, actions]) =>
       [...new Set(actions)].map((action) => `${service}:${action}`),
     ),
     limits: toPlan(platform),
-    upstreams: [],
-    routes: platform.routes.flatMap(toRoutes),
+    upstreams,
+    routes: platform.routes.flatMap((route) => toRoutes(route, upstreams)),
   }
 }
 
@@ -196,30 +199,47 @@ function toPlan({ environments, classes }: PlatformFile): LimitPlan {
   }
 }
 
+type RouteFile = PlatformFile['routes'][number]
+
 /** One Route for each path. Its id says what it takes, and is unique because no two take the same. */
-function toRoutes(route: PlatformFile['routes'][number]): Route[] {
+function toRoutes(route: RouteFile, upstreams: readonly Upstream[]): Route[] {
   const methods = route.methods === undefined ? null : [...new Set(route.methods)]
+  const hosts = route.hosts ?? []
   const paths = typeof route.path === 'string' ? [route.path] : route.path
+  const upstream = upstreamOf(route, upstreams)
+  const usual = bodyBytes[upstream === null ? 'handler' : 'upstream'].usual
   return paths.map((path) => ({
-    id: `${methods?.join(',') ?? '*'} ${path}`,
-    hosts: [],
+    id: `${methods?.join(',') ?? '*'} ${hosts.join(',')}${path}`,
+    hosts,
     path,
     methods,
-    handler: route.handler,
-    upstream: null,
-    rewrite: null,
-    cors: null,
+    handler: route.handler ?? null,
+    upstream,
+    rewrite: route.rewrite ?? null,
+    cors: route.cors === undefined ? null : toCors(route.cors),
     permission: route.permission ?? null,
     classes: route.classes,
     environments: route.environments,
     cost: route.cost,
     limits: route.limits,
-    bodyBytesMax: route.body.maxBytes,
+    bodyBytesMax: route.body.maxBytes ?? usual,
     jsonOnly: route.body.json,
     requireHttps: route.https,
     encodedSlash: route.encodedSlash,
   }))
 }
+
+function upstreamOf({ upstream }: RouteFile, upstreams: readonly Upstream[]): Upstream | null {
+  if (upstream === undefined) return null
+  const found = upstreams.find(({ name }) => name === upstream)
+  if (found === undefined) throw new Error(`the schema let an unknown upstream pass: ${upstream}`)
+  return found
+}
+
+const toCors = ({ maxAge, ...lists }: NonNullable<RouteFile['cors']>): Cors => ({
+  ...lists,
+  maxAgeSeconds: maxAge,
+})
 
 function freeze<Value>(value: Value): Value {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {

@@ -223,6 +223,10 @@ export type KeyRecord = {
   readonly pepperVersion: number
 }
 
+/** What a publishable key may call, without which key it is: enough to answer a preflight. Frozen. */
+export type KeyRule = Pick<KeyRecord, 'environment' | 'permissions'> &
+  Pick<Restrictions, 'endpoints'>
+
 /** A platform's customer, as the store knows it. */
 export type TenantRecord = { readonly id: string; readonly suspended: boolean }
 
@@ -450,6 +454,12 @@ export type Exchange = {
    * does. A repeated field comes joined by commas.
    */
   readonly requestHeaders?: { get(name: string): string | null } | null
+  /** The header lines as they arrived, names and values in turn. */
+  readonly rawHeaders: readonly string[]
+  /** The request announces a body. */
+  readonly hasBody: boolean
+  /** Somebody has begun to read it. */
+  readonly bodyUsed: boolean
   /** The client asks for a WebSocket, in a form that RFC 6455 section 4.2.1 takes. */
   readonly upgrade: boolean
   /** Adds the gate's headers to the answer and hands the outcome to the log when it has been sent. */
@@ -470,6 +480,8 @@ export type Ports = {
   readonly counter: Counter
   /** Charges a failed authentication. null: answer it; else the seconds until failures are heard. */
   chargeFailure(clientAddress: string): Promise<number | null>
+  /** Charges what a page without a key asks for. null: answer it; else the seconds until it is heard. */
+  chargePreflight(clientAddress: string): Promise<number | null>
   readonly forward: Forward
   /** Work that outlives the answer: drained on SIGTERM, `waitUntil` on Workers. */
   defer(work: Promise<unknown>): void

@@ -6,26 +6,44 @@
  * before every check has passed. The rooms do not know each other: they meet here.
  */
 import { bodiless, checkBody, readJson } from './body.ts'
-import type { Exchange, Platform, Ports, Principal, Scope } from './context.ts'
+import type { Exchange, Platform, Ports, Principal, Route, Scope } from './context.ts'
+import {
+  answerHeaders,
+  createCors,
+  isShared,
+  type PageCall,
+  preflightOf,
+  preflightVaries,
+} from './cors.ts'
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
 import { type Handlers, mountHandlers } from './handler.ts'
 import { principalOf, readCredential } from './keys/authenticate.ts'
 import { authorize } from './keys/authorize.ts'
+import { createOrigins, type OriginsOptions } from './keys/origins.ts'
 import { createTenants, readTenant, type TenantsOptions } from './keys/tenant.ts'
 import { createVerifier, type VerifierOptions } from './keys/verify.ts'
 import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
-import { ownPath } from './own-paths.ts'
+import { isKeySet, keySetAnswer, ownPath } from './own-paths.ts'
 import { Problem, type Refusal } from './problem.ts'
+import type { Balancers } from './proxy/balance.ts'
+import { createIdentity } from './proxy/identity.ts'
+import { compileRewrite, type Rewrite } from './proxy/rewrite.ts'
+import { type Check, createProxy } from './proxy/send.ts'
 import { canonicalPath, createRouter } from './routing.ts'
 import { isFailedProof, must, refusalOf, Visit } from './visit.ts'
 
-type Ours = 'findKey' | 'findTenant' | 'rehash' | 'defer'
+type Ours = 'findKey' | 'findTenant' | 'findOrigin' | 'rehash' | 'defer'
+type KeysOptions = VerifierOptions & TenantsOptions & OriginsOptions
 
 export type GatewayOptions = {
   readonly platforms: readonly Platform[]
-  readonly keys: Omit<VerifierOptions, Ours> & Omit<TenantsOptions, Ours>
+  readonly keys: Omit<KeysOptions, Ours>
   readonly limits: Omit<LimiterOptions, 'counter'>
+  /** 32 bytes, from which the keys that sign identity tokens are made. */
+  readonly masterKey: Uint8Array
+  /** What is known of upstreams' targets; it outlives a gateway. */
+  readonly balancers: Balancers
   /** How callers reach the gateway, without a slash at its end; null: as they named it. */
   readonly publicUrl: string | null
 }
@@ -35,6 +53,8 @@ export type Gateway = {
   fetch(request: Request, exchange: Exchange): Promise<Response>
   /** Answers what was refused before there was a request to speak of. */
   refuse(refusal: Refusal, exchange: Exchange): Response
+  /** The upstreams whose targets want to be asked whether they are well. */
+  readonly checks: readonly Check[]
 }
 
 /** Builds the gateway. Everything but `ports` is fixed here: a new Config means a new gateway. */
@@ -44,7 +64,21 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   const router = createRouter(platforms)
   const verifier = createVerifier({ ...keys, ...root, defer: ports.defer })
   const tenants = createTenants({ ...keys, ...root })
+  const origins = createOrigins({ ...keys, ...root })
+  const cors = createCors({
+    judgeOrigin: (call) => origins.judge(call, Date.now()),
+    chargePreflight: (clientAddress) => ports.chargePreflight(clientAddress),
+  })
   const limiter = createLimiter({ ...options.limits, counter: ports.counter })
+  const identity = createIdentity(options)
+  const proxy = createProxy({
+    platforms,
+    balancers: options.balancers,
+    forward: ports.forward,
+    identityFor: (platform, upstream, principal) =>
+      identity.tokenFor(platform, upstream, principal, Date.now()),
+    rewriteFor,
+  })
   const handle = mountHandlers(platforms, handlers)
 
   // The order of checks. The runtime's front has judged the framing: 400 417 431 501. What a room
@@ -57,12 +91,22 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const own = ownPath(request, target, ports.health) // 404 405 503
     if (own !== null) return own
     const platform = visit.at(router.platformFor(host, port)) // 421
+    if (isKeySet(target)) return keySetAnswer(await identity.jwks(platform, now))
     const { path, search } = must(canonicalPath(target, { encodedSlash: true })) // 400 414
-    const route = visit.on(path, router.match(platform, method, path)) // 400 404 405
+    const asked = preflightOf(method, headers)
+    const wanted = asked === null ? null : router.match(platform, asked, path, host)
+    const found = isShared(wanted) ? wanted : router.match(platform, method, path, host)
+    const route = visit.on(path, found) // 400 404 405
     must(checkBody(route, request, exchange)) // 403 413 415
+    if (isShared(route)) {
+      const origin = headers.get('origin')
+      visit.page = { platform, route, origin, method: asked ?? method, path, clientAddress }
+      if (route === wanted) return preflight(visit, visit.page) // 403 429 503
+    }
     const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401
     const proof = verifier.verify(key, platform, now, clientAddress)
     const { record } = must(proof instanceof Promise ? await proof : proof) // 401 429 503
+    if (visit.page !== null) visit.shows(answerHeaders(visit.page, record.restrictions.origins))
     const sent = must(readTenant(headers, platform.scheme)) // 400
     const binding = tenants.bind(record, sent.tenant, platform, now)
     const { tenant } = must(binding instanceof Promise ? await binding : binding) // 400 403 503
@@ -70,10 +114,23 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     must(authorize(record, route, { method, path, clientAddress, headers })) // 403
     const charge = limiter.charge(platform, route, record, tenant)
     visit.charged(charge instanceof Promise ? await charge : charge, route.cost) // 429 503
+    const { requestId } = visit.outcome
+    if (route.upstream !== null) {
+      const call = { platform, route, principal, method, path, search, requestId, onOpen }
+      const answer = proxy.send({ ...call, ...sentBy(exchange), gate: visit.headers })
+      return visit.forwarded(await answer) // 408 413 502 503 504
+    }
     const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415
     const db = bindDb(ports.tenantSql, scopeOf(principal))
-    const given = { db, principal, body, requestId: visit.outcome.requestId }
+    const given = { db, principal, body, requestId }
     return handle(route, canonicalRequest(request, path, search), given) // the handler's own
+  }
+
+  /** A preflight carries no key: it is granted to the origins that keys may be used from. */
+  async function preflight(visit: Visit, call: PageCall): Promise<Response> {
+    visit.shows(preflightVaries)
+    visit.shows(must(await cors.preflight(call)))
+    return new Response(null, { status: 204 })
   }
 
   /** A failed proof is charged to the client's address; past its share it is no longer heard. */
@@ -85,12 +142,14 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   }
 
   return {
+    checks: proxy.checks,
     async fetch(request, exchange) {
       const visit = new Visit(exchange)
       try {
         return visit.answer(await pass(request, exchange, visit))
       } catch (thrown) {
         const refusal = await heard(refusalOf(thrown), exchange)
+        if (visit.page !== null) visit.shows(await cors.unproven(visit.page))
         return visit.refuse(refusal, publicUrl ?? originOf(request.url))
       }
     },
@@ -117,6 +176,22 @@ function canonicalRequest(request: Request, path: string, search: string): Reque
     duplex: 'half',
   } as RequestInit)
 }
+
+/** What of an exchange is sent on. A GET has no body upstream (RFC 9110 9.3.1). */
+function sentBy(exchange: Exchange) {
+  const { rawHeaders, secure, clientAddress, host, upgrade } = exchange
+  const hasBody = exchange.hasBody && !bodiless(exchange.method)
+  return { rawHeaders, secure, clientAddress, host, upgrade, hasBody, exchange }
+}
+
+function rewriteFor({ id, path, rewrite }: Route): Rewrite | null {
+  if (rewrite === null) return null
+  const compiled = compileRewrite(path, rewrite)
+  if (typeof compiled === 'string') throw new Error(`route ${id}: its rewrite ${compiled}`)
+  return compiled
+}
+
+const onOpen = () => () => {}
 
 function scopeOf({ platform, environment, tenant }: Principal): Scope {
   if (tenant !== null) return { platform, environment, tenant }

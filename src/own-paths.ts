@@ -11,10 +11,14 @@ export const ownPaths = ['/livez', '/readyz', '/docs', '/.well-known'] as const
 
 const firstSegments: ReadonlySet<string> = new Set(ownPaths)
 
+/** Where the public keys of identity tokens are. Each platform has its own. */
+const keySetPath = '/.well-known/jwks.json'
+
 const fresh = { 'content-type': 'application/json', 'cache-control': 'no-store' }
 
 /**
- * Answers a request for an own path; null when the target is not one. Throws `route/not_found` for
+ * Answers a request for an own path; null when the target is not one, or leads to the key set, for
+ * which the platform has to be known (`isKeySet`). Throws `route/not_found` for
  * a page that does not exist below one, and `route/method_not_allowed` for anything but GET, HEAD.
  */
 export function ownPath(
@@ -29,6 +33,7 @@ export function ownPath(
   }
   if (path === '/livez') return new Response('{"status":"alive"}', { headers: fresh })
   if (path === '/readyz') return ready(health)
+  if (path === keySetPath) return null
   const page = docsPage(path, request.headers.get('accept'))
   if (page === null) throw new Problem('route/not_found')
   return new Response(page.body, { status: page.status, headers: page.headers })
@@ -38,6 +43,22 @@ export function ownPath(
 export function isOwnPath(target: string): boolean {
   const end = target.slice(1).search(/[/?]/)
   return firstSegments.has(end < 0 ? target : target.slice(0, end + 1))
+}
+
+/** Whether a request target leads to the key set of the platform it is sent to. */
+export const isKeySet = (target: string): boolean =>
+  target.startsWith(keySetPath) && pathOf(target) === keySetPath
+
+/**
+ * The answer that carries a key set (RFC 7517 section 5). It may be kept for an hour: each key stands
+ * in it for 30 days before it is used.
+ */
+export function keySetAnswer(keySet: { readonly keys: readonly object[] }): Response {
+  const headers = {
+    'content-type': 'application/json',
+    'cache-control': 'public, max-age=3600',
+  }
+  return new Response(JSON.stringify(keySet), { headers })
 }
 
 function pathOf(target: string): string {

@@ -102,8 +102,10 @@ function isUtf8(path: string): boolean {
 function checkSegments(path: string): Refusal | null {
   const segments = path.split(/\/|%2F/)
   for (const [index, segment] of segments.entries()) {
-    const inner = index > 0 && index < segments.length - 1
-    if (inner && segment === '') return invalid('an empty segment')
+    const last = index === segments.length - 1
+    // A slash may end a path; an encoded one would move inwards when a rewrite adds to it.
+    const mayBeEmpty = index === 0 || (last && path.endsWith('/'))
+    if (segment === '' && !mayBeEmpty) return invalid('an empty segment')
     // `..;x` is `..` to servers that know path parameters.
     if (/^\.{1,2}(?:%3B|$)/.test(segment)) return invalid('a dot segment')
   }
@@ -122,11 +124,12 @@ export type Router = {
   /** By own port, then by host, then the only platform when it names no hosts. null is a 421. */
   platformFor(host: string, port: number): Platform | null
   /**
-   * The route of a canonical path. The most exact pattern decides, and then the method: 404
+   * The route of a canonical path. Routes that name the host go first: the others are asked where
+   * none of them has a place for the path. The most exact pattern decides, and then the method: 404
    * `route/not_found`, 405 `route/method_not_allowed` with `Allow`, 400 `request/invalid_path` for an
    * encoded slash where the route has not opted in. Throws for a platform the router was not given.
    */
-  match(platform: Platform, method: string, path: string): Route | Refusal
+  match(platform: Platform, method: string, path: string, host: string): Route | Refusal
   /** The decoded values of the route's `:name` segments, for a path that `match` gave this route. */
   paramsOf(route: Route, path: string): Readonly<Record<string, string>>
 }
@@ -150,10 +153,12 @@ export function createRouter(platforms: readonly Platform[]): Router {
       // A port has one owner, whatever the Host says, unless it names somebody else.
       return named === undefined || named === own ? own : null
     },
-    match(platform, method, path) {
-      const tree = trees.get(platform)
-      if (tree === undefined) throw new Error(`the router does not know platform ${platform.id}`)
-      return matchIn(tree, method, path)
+    match(platform, method, path, host) {
+      const found = trees.get(platform)
+      if (found === undefined) throw new Error(`the router does not know platform ${platform.id}`)
+      const { ofHosts, ofAll } = found
+      const own = ofHosts?.get(host)?.find(path) ?? null
+      return matchAt(own ?? ofAll.find(path), method, path)
     },
     paramsOf,
   }
@@ -165,8 +170,7 @@ function claim<K>(owners: Map<K, Platform>, name: K, platform: Platform): void {
   owners.set(name, platform)
 }
 
-function matchIn(tree: SegmentTree<Place>, method: string, path: string): Route | Refusal {
-  const place = tree.find(path)
+function matchAt(place: Place | null, method: string, path: string): Route | Refusal {
   const route = place?.routes.get(method) ?? place?.any ?? null
   if (path.includes('%') && !route?.encodedSlash && /%2F|%25/.test(path)) {
     return invalid('an encoded slash or percent sign')
@@ -175,13 +179,31 @@ function matchIn(tree: SegmentTree<Place>, method: string, path: string): Route 
   return route ?? { code: 'route/method_not_allowed', headers: { allow: place.allow } }
 }
 
-function compile(platform: Platform): SegmentTree<Place> {
-  const tree = createSegmentTree<Place>()
+type Trees = {
+  /** null: no route names a host, so nothing is looked up. */
+  readonly ofHosts: ReadonlyMap<string, SegmentTree<Place>> | null
+  readonly ofAll: SegmentTree<Place>
+}
+
+function compile(platform: Platform): Trees {
+  const ofHosts = new Map<string, SegmentTree<Place>>()
+  const ofAll = createSegmentTree<Place>()
   for (const route of platform.routes) {
-    const place = tree.place(segmentsOf(route), () => ({ routes: new Map(), any: null, allow: '' }))
-    addRoute(place, route)
+    const segments = segmentsOf(route)
+    for (const tree of route.hosts.length === 0 ? [ofAll] : route.hosts.map(treeOf)) {
+      addRoute(
+        tree.place(segments, () => ({ routes: new Map(), any: null, allow: '' })),
+        route,
+      )
+    }
   }
-  return tree
+  return { ofHosts: ofHosts.size === 0 ? null : ofHosts, ofAll }
+
+  function treeOf(host: string): SegmentTree<Place> {
+    const tree = ofHosts.get(host) ?? createSegmentTree<Place>()
+    ofHosts.set(host, tree)
+    return tree
+  }
 }
 
 function segmentsOf(route: Route): readonly Segment[] {

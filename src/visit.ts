@@ -10,6 +10,7 @@ import {
   type Route,
   StoreDown,
 } from './context.ts'
+import { type Leave, type PageCall, varyOf, withoutCors } from './cors.ts'
 import { DatabaseFault } from './db/fault.ts'
 import { newRequestId } from './lib/id.ts'
 import { Problem, problems, type Refusal, renderProblem } from './problem.ts'
@@ -19,7 +20,12 @@ export class Visit {
   readonly outcome: Outcome
   /** Laid over the answer's own. Flat and built once: a `Headers` for each request is dear. */
   readonly #headers: Record<string, string>
+  /** A call of a route with CORS, until it is known what its answer says to the page. */
+  page: PageCall | null = null
   #platform: Platform | null = null
+  /** The gateway alone says who may read the answer. */
+  #ownsCors = false
+  #forwarded: Response | null = null
 
   constructor(exchange: Exchange) {
     const requestId = newRequestId()
@@ -68,10 +74,37 @@ export class Visit {
     this.outcome.cost = cost
   }
 
+  /** The gate's headers for the answer, as far as they are known. */
+  get headers(): Readonly<Record<string, string>> {
+    return this.#headers
+  }
+
+  /** Notes what either answer says to the page that called, in place of all that others say of it. */
+  shows(leave: Leave): void {
+    Object.assign(this.#headers, leave)
+    this.#ownsCors = true
+    this.page = null
+  }
+
+  /** Notes an answer that has the gate's headers already, and may be on its way. */
+  forwarded(response: Response): Response {
+    this.#forwarded = response
+    return response
+  }
+
   /** Sends a response with the gate's headers over its own. */
   answer(response: Response): Response {
     this.outcome.status = response.status
-    return this.exchange.reply(response, this.#headers, this.outcome)
+    if (response === this.#forwarded) return this.exchange.reply(response, {}, this.outcome)
+    return this.exchange.reply(this.#owned(response), this.#headers, this.outcome)
+  }
+
+  #owned(response: Response): Response {
+    if (!this.#ownsCors) return response
+    const headers = this.#headers
+    // Ours is laid over the answer's own, which must not lose what it varies by (threats C6).
+    headers.vary = varyOf(response.headers.get('vary'), headers.vary ?? '')
+    return withoutCors(response, headers)
   }
 
   /** Sends a refusal as the one error body. `baseUrl`: where the gateway's own pages are reached. */

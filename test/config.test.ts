@@ -39,7 +39,7 @@ server: { trustedProxies: [10.0.0.1/8] }
   test('of a missing field stands at the section that misses it, and says what is wanted', () => {
     expect(refused('version: 1\nplatforms:\n  - slug: a\n    routes: [{ path: /v1 }]\n')).toEqual([
       'postern.yaml:3:5 platforms[0].id: is required; it must be plt_ and 1 to 32 of a-z 0-9',
-      'postern.yaml:4:14 platforms[0].routes[0].handler: is required; it must be the name of a handler',
+      'postern.yaml:4:14 platforms[0].routes[0]: must have handler or upstream',
     ])
   })
 
@@ -134,7 +134,7 @@ describe('O6: a poisoned file is refused with words, never with a throw', () => 
 
   test('any value of any field is either taken or refused', () => {
     const names = ['id', 'slug', 'scheme', 'adopted', 'hosts', 'permissions', 'environments']
-    const fields = [...names, 'classes', 'routes', 'seed', 'docsUrl', 'port']
+    const fields = [...names, 'classes', 'routes', 'seed', 'docsUrl', 'port', 'upstreams', 'issuer']
     fc.assert(
       fc.property(fc.constantFrom(...fields), fc.jsonValue(), (field, value) => {
         const platform = { id: 'plt_a', slug: 'a', routes: [route], [field]: value }
@@ -586,7 +586,7 @@ describe('the files that come with Postern', () => {
     expect(platforms[0]?.permissions).toContain('admin:keys')
     const router = createRouter(platforms)
     for (const path of ['/v1/subscriptions', '/api/v1/subscriptions/sub_1']) {
-      const found = (method: string) => router.match(platforms[0]!, method, path)
+      const found = (method: string) => router.match(platforms[0]!, method, path, '')
       expect(found('GET')).toMatchObject({ permission: 'data:read' })
       expect(found('DELETE')).toMatchObject({ permission: 'data:write', classes: ['secret'] })
     }

@@ -17,7 +17,7 @@ const rooms = [
 const neutral = ['hono', 'zod', 'ipaddr.js', 'structured-headers', 'jose', 'openapi-sampler']
 const entries = ['node', 'worker', 'admin']
 const below = [
-  ...[...ground, ...rooms, 'db', 'docs', 'own-paths', 'visit'],
+  ...[...ground, ...rooms, 'db', 'docs', 'own-paths', 'cors', 'visit'],
   ...['seed', 'handler', 'config'],
 ]
 
@@ -29,7 +29,8 @@ const floors: Readonly<Record<string, Floor>> = {
   db: { sees: ground, packages: ['drizzle-orm', 'zod'] },
   docs: { sees: ground, packages: [] },
   'own-paths': { sees: [...ground, 'docs'], packages: [] },
-  visit: { sees: [...ground, 'db'], packages: [] },
+  cors: { sees: ground, packages: [] },
+  visit: { sees: [...ground, 'db', 'cors'], packages: [] },
   seed: { sees: [...ground, ...rooms, 'db'], packages: [] },
   handler: { sees: [...ground, 'db', 'body'], packages: ['hono'] },
   handlers: { sees: [...ground, 'db', 'handler'], packages: ['hono', 'zod', 'drizzle-orm'] },

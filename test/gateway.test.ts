@@ -148,3 +148,39 @@ test('X7: of a request no query, no header and no body is in the log, and every 
   expect(logged).not.toContain('canary')
   for (const key of Object.values(gate.seeded)) expect(logged).not.toContain(key || 'not seeded')
 })
+
+test('the keys of identity tokens are those of the platform that Host names, and of no other', async () => {
+  const platform = (name: string) => `
+  - id: plt_${name}
+    slug: ${name}
+    hosts: [${name}.example]
+    permissions: { data: [read] }
+    routes: [{ path: /**, handler: open }]
+    seed: [{ id: a }]`
+  const two = await startGate(
+    { DATABASE_URL: database.ownerUrl },
+    `version: 1\nplatforms:${platform('one')}${platform('two')}\n`,
+    { open: noting('open') },
+  )
+  const wire = await openWire(Number(new URL(two.url).port))
+  const keysFor = async (host: string) => {
+    wire.send(`GET /.well-known/jwks.json HTTP/1.1\r\nhost: ${host}\r\n\r\n`)
+    const { status, body } = await wire.answer()
+    return { status, ...JSON.parse(body) }
+  }
+  try {
+    const kids = []
+    for (const host of ['one.example', 'two.example']) {
+      const { status, keys } = await keysFor(host)
+      expect(status).toBe(200)
+      kids.push(...keys.map(({ kid }: { kid: string }) => kid))
+    }
+    expect(new Set(kids).size).toBe(6)
+    for (const host of ['three.example', '127.0.0.1']) {
+      expect(await keysFor(host)).toMatchObject({ status: 421, code: 'platform/unknown_host' })
+    }
+  } finally {
+    wire.close()
+    await two.stop()
+  }
+})

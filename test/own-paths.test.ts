@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Health } from '../src/context.ts'
-import { ownPath } from '../src/own-paths.ts'
+import { isKeySet, ownPath } from '../src/own-paths.ts'
 import { Problem } from '../src/problem.ts'
 
 const health = (status: Health['status']) => async (): Promise<Health> => ({
@@ -51,6 +51,17 @@ describe('what is one', () => {
     '/.well-known/x',
   ])('%s below one is a 404 of the gateway: no route may take it', (target) => {
     expect(codeOf(target)).toBe('route/not_found')
+  })
+
+  test('the key set is left to the platform, but neither what is beside it nor another method', () => {
+    for (const target of ['/.well-known/jwks.json', '/.well-known/jwks.json?x=1']) {
+      expect([ask(target), isKeySet(target)]).toEqual([null, true])
+      expect(codeOf(target, 'POST')).toBe('route/method_not_allowed')
+    }
+    for (const target of ['/.well-known/jwks.jsonx', '/.well-known/jwks.json/', '/jwks.json']) {
+      expect(isKeySet(target)).toBe(false)
+    }
+    expect(codeOf('/.well-known/jwks.json/')).toBe('route/not_found')
   })
 
   test('readiness is not kept, and says what is missing', async () => {

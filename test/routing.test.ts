@@ -53,9 +53,9 @@ function canon(target: string, encodedSlash = false): string {
 }
 
 /** The id of the route, or the code of the refusal. */
-function found(routes: readonly Route[], path: string, method = 'GET'): string {
+function found(routes: readonly Route[], path: string, method = 'GET', host = ''): string {
   const only = platform(routes)
-  const match = createRouter([only]).match(only, method, path)
+  const match = createRouter([only]).match(only, method, path, host)
   return 'code' in match ? match.code : match.id
 }
 
@@ -156,6 +156,7 @@ describe('canonicalPath', () => {
     '/a%252fb',
     '/a%25%36%31',
     '/a%2f.',
+    '/a%2f',
   ])('P4 P11: with encodedSlash too, %j is refused', (target) => {
     expect(canon(target, true)).toBe('request/invalid_path')
   })
@@ -286,6 +287,43 @@ describe('match', () => {
     for (const [path, id] of Object.entries(expected)) expect(found(routes, path), path).toBe(id)
   })
 
+  test('* stands where a parameter would, and has no name', () => {
+    const routes = ['/a/*/c', '/a/b/c', '/a/*', '/a/**'].map((path) => route(path))
+    expect(found(routes, '/a/b/c')).toBe('/a/b/c')
+    expect(found(routes, '/a/x/c')).toBe('/a/*/c')
+    expect(found(routes, '/a/x')).toBe('/a/*')
+    expect(found(routes, '/a/')).toBe('/a/**')
+    expect({ ...createRouter([platform(routes)]).paramsOf(routes[0]!, '/a/x/c') }).toEqual({})
+  })
+
+  test('routes of the named host go before routes of all hosts, and those of another are not there', () => {
+    const routes = [
+      route('/a/:x', { id: 'all' }),
+      route('/a/b', { id: 'exact' }),
+      route('/a/**', { id: 'git', hosts: ['git.example'] }),
+      route('/only', { id: 'two', hosts: ['git.example', 'www.example'], methods: ['GET'] }),
+      route('/only', { id: 'post', methods: ['POST'] }),
+    ]
+    const ask = (path: string, host: string, method = 'GET') => found(routes, path, method, host)
+    expect(ask('/a/b', 'git.example')).toBe('git')
+    expect(ask('/a/b', 'www.example')).toBe('exact')
+    expect(ask('/a/z', '')).toBe('all')
+    expect(ask('/a', 'www.example')).toBe('route/not_found')
+    expect(ask('/only', 'git.example')).toBe('two')
+    expect(ask('/only', 'www.example')).toBe('two')
+    expect(ask('/only', 'api.example')).toBe('route/method_not_allowed')
+    // The host's own routes know the path, so they decide of the method too.
+    expect(ask('/only', 'git.example', 'POST')).toBe('route/method_not_allowed')
+    expect(ask('/only', '__proto__', 'POST')).toBe('post')
+  })
+
+  test('P4: an encoded slash on a host of its own asks the route that is found', () => {
+    const hosts = ['git.example']
+    const routes = [route('/a/:x'), route('/a/:x', { id: 'git', hosts, encodedSlash: true })]
+    expect(found(routes, '/a/b%2Fc', 'GET', 'git.example')).toBe('git')
+    expect(found(routes, '/a/b%2Fc', 'GET', 'www.example')).toBe('request/invalid_path')
+  })
+
   test('a parameter takes no empty segment', () => {
     expect(found([route('/a/:x')], '/a/')).toBe('route/not_found')
   })
@@ -296,14 +334,14 @@ describe('match', () => {
       route('/a', { methods: ['PUT'] }),
     ])
     const router = createRouter([only])
-    expect(router.match(only, 'POST', '/a')).toEqual({
+    expect(router.match(only, 'POST', '/a', '')).toEqual({
       code: 'route/method_not_allowed',
       headers: { allow: 'GET, HEAD, PUT' },
     })
-    expect(router.match(only, 'HEAD', '/a')).toMatchObject({ id: 'r' })
-    expect(router.match(only, 'PUT', '/a')).toMatchObject({ id: '/a' })
-    expect(router.match(only, 'get', '/a')).toMatchObject({ code: 'route/method_not_allowed' })
-    expect(router.match(only, '__proto__', '/a')).toMatchObject({
+    expect(router.match(only, 'HEAD', '/a', '')).toMatchObject({ id: 'r' })
+    expect(router.match(only, 'PUT', '/a', '')).toMatchObject({ id: '/a' })
+    expect(router.match(only, 'get', '/a', '')).toMatchObject({ code: 'route/method_not_allowed' })
+    expect(router.match(only, '__proto__', '/a', '')).toMatchObject({
       code: 'route/method_not_allowed',
     })
   })
@@ -355,7 +393,7 @@ describe('match', () => {
     const router = createRouter([only])
     const count = (path: string): number => {
       const lookups = vi.spyOn(Map.prototype, 'get')
-      const match = router.match(only, 'GET', path)
+      const match = router.match(only, 'GET', path, '')
       const { length } = lookups.mock.calls
       lookups.mockRestore()
       expect(match).toMatchObject({ code: 'route/not_found' })
@@ -435,6 +473,10 @@ describe('createRouter refuses', () => {
     expect(twice({}, {})).toThrow('route second')
     expect(twice({ methods: ['GET', 'PUT'] }, { methods: ['PUT'] })).toThrow('route second')
     expect(twice({ methods: ['GET'] }, { methods: ['HEAD'] })).not.toThrow()
+    expect(twice({ path: '/a/*' }, {})).toThrow('route second')
+    expect(twice({ hosts: ['a.b'] }, { hosts: ['c.d', 'a.b'] })).toThrow('route second')
+    expect(twice({ hosts: ['a.b'] }, { hosts: ['c.d'] })).not.toThrow()
+    expect(twice({ hosts: ['a.b'] }, {})).not.toThrow()
   })
 
   test('two platforms for one host or one port', () => {
@@ -445,6 +487,6 @@ describe('createRouter refuses', () => {
   })
 
   test('to match for a platform it was not given', () => {
-    expect(() => createRouter([]).match(platform([]), 'GET', '/')).toThrow('plt_1')
+    expect(() => createRouter([]).match(platform([]), 'GET', '/', '')).toThrow('plt_1')
   })
 })

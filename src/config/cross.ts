@@ -4,8 +4,10 @@
  * of the file is good, so that everything wrong is found at once.
  */
 import { presets } from '../keys/schemes.ts'
+import { repeated } from './between.ts'
 import { itemsAt, type Seen, valueAt } from './document.ts'
-import { type Fault, type Path, pathText } from './report.ts'
+import { upstreamFaults } from './forwarding.ts'
+import type { Fault, Path } from './report.ts'
 import { routeFaults } from './routes.ts'
 
 /** What lies outside the file: the names of handlers, and the port of the deployment. */
@@ -19,6 +21,7 @@ export function crossFaults(seen: Seen, around: Around): Fault[] {
     ...repeated(seen, each('id'), 'platform id'),
     ...repeated(seen, each('slug'), 'slug'),
     ...repeated(seen, each('port'), 'port'),
+    ...repeated(seen, each('issuer'), 'issuer'),
     ...repeated(
       seen,
       each('hosts').flatMap((path) => itemsAt(seen, path)),
@@ -28,28 +31,10 @@ export function crossFaults(seen: Seen, around: Around): Fault[] {
     ...platforms.flatMap((path) => [
       ...schemeFaults(seen, path),
       ...seedFaults(seen, path),
+      ...upstreamFaults(seen, path),
       ...routeFaults(seen, path, around.handlers),
     ]),
   ]
-}
-
-/** The paths whose value already stands at an earlier one. */
-export function repeated(seen: Seen, paths: readonly Path[], what: string): Fault[] {
-  const first = new Map<unknown, Path>()
-  const faults: Fault[] = []
-  for (const path of paths) {
-    const value = valueAt(seen.value, path)
-    if (value === undefined || value === '') continue
-    const earlier = first.get(value)
-    if (earlier === undefined) first.set(value, path)
-    else {
-      const named = seen.said(path)
-      const subject = named === null ? `the ${what}` : `the ${what} ${named}`
-      const message = `${subject} is that of ${pathText(earlier)} too`
-      faults.push({ path, message, fix: 'each must be its own' })
-    }
-  }
-  return faults
 }
 
 /** Of several platforms, each must be told apart by its hosts or by a port of its own. */

@@ -33,6 +33,10 @@ export const section = <Shape extends z.ZodRawShape>(shape: Shape) =>
     error: ({ code }) => (code === 'invalid_type' ? 'must be a section of fields' : undefined),
   })
 
+export const word = '[a-z][a-z0-9_-]{0,31}'
+export const keyClass = () => z.enum(['secret', 'publishable'])
+export const environment = () => z.enum(['test', 'live'])
+
 const unitMs = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 }
 const unitNames = { s: 'second', min: 'minute', h: 'hour', d: 'day' }
 const isUnit = (unit: string): unit is keyof typeof unitMs => Object.hasOwn(unitMs, unit)
@@ -123,17 +127,37 @@ export function url() {
   }).transform((value) => value.replace(/\/+$/, ''))
 }
 
+/** A host name, exact, in lower case and without port: it is compared with what `Host` says. */
+export const hostName = () => judged('must be a host name', hostFault)
+
+/** What is wrong with a host name, or null. */
+export function hostFault(host: string): string | null {
+  if (host !== host.toLowerCase()) return 'must be in lower case'
+  if (host.includes('*')) return 'must be one exact name: wildcards are not matched'
+  if (/:\d+$/.test(host)) return 'must have no port; a listener of its own is the field "port"'
+  if (host.length > 253) return 'must be a host name of at most 253 characters'
+  const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+  if (new RegExp(`^${label}(?:\\.${label})*$`).test(host)) return null
+  return 'must be a host name, such as api.example.com'
+}
+
 /** A range of addresses, written with its first one: `10.0.0.0/8`, `2001:db8::/32`. */
-export function cidr() {
+export function cidr(ofAll = 'would trust every address there is') {
   const error = 'must be a range of addresses such as 10.0.0.0/8'
   return judged(error, (value) => {
     const range = parseRange(value)
     if (range === null) return error
     if (!value.includes('/')) return `must end in a prefix length; one address is /${range.bits}`
-    if (range.bits === 0) return 'would trust every address there is'
+    if (range.bits === 0) return ofAll
     const family = range.base.kind() === 'ipv4' ? ipaddr.IPv4 : ipaddr.IPv6
     const first = family.networkAddressFromCIDR(`${range.base}/${range.bits}`).toString()
     if (first === range.base.toString()) return null
     return `has bits set past its prefix length; the range starts at ${first}`
-  })
+  }).transform(canonicalRange)
+}
+
+/** One spelling of a range: IPv4 inside IPv6 as IPv4, IPv6 in its short form (RFC 5952). */
+function canonicalRange(value: string): string {
+  const range = parseRange(value)
+  return range === null ? value : `${range.base}/${range.bits}`
 }

@@ -33,4 +33,5 @@ function collision(path: string): string | null {
 }
 
 /** Equal for two paths exactly when they match the same requests: names do not matter. */
-export const pathShape = (path: string): string => path.replaceAll(/(?<=\/):[^/]+/g, ':')
+export const pathShape = (path: string): string =>
+  path.replaceAll(/(?<=\/)(?::[^/]+|\*(?![^/]))/g, ':')

@@ -1,19 +1,25 @@
 /** What can be wrong between a route and the rest of its platform. */
 
-import { suggest } from '../lib/nearest.ts'
+import { repeated, textsAt, unknownName } from './between.ts'
 import { itemsAt, type Seen, valueAt } from './document.ts'
 import { shortName } from './fields.ts'
+import { forwardingFaults } from './forwarding.ts'
 import { pathShape } from './path.ts'
 import { type Fault, type Path, pathText } from './report.ts'
 
 /** Every fault between the fields of a platform's routes and limits. `platform` is its path. */
 export function routeFaults(seen: Seen, platform: Path, handlers: readonly string[]): Fault[] {
   const permissions = permissionsOf(valueAt(seen.value, [...platform, 'permissions']))
+  const hosts = textsAt(seen, itemsAt(seen, [...platform, 'hosts']))
+  const upstreams = itemsAt(seen, [...platform, 'upstreams']).map((path) => [...path, 'name'])
   const routes = itemsAt(seen, [...platform, 'routes'])
   return [
     ...routes.flatMap((path) => [
       ...unknownName(seen, [...path, 'handler'], handlers, 'handler'),
+      ...unknownName(seen, [...path, 'upstream'], textsAt(seen, upstreams), 'upstream'),
       ...unknownName(seen, [...path, 'permission'], permissions, 'permission'),
+      ...hostFaults(seen, [...path, 'hosts'], hosts),
+      ...forwardingFaults(seen, path),
       ...publishableAdmin(seen, path),
       ...repeatedNames(seen, [...path, 'limits']),
       ...tooDear(seen, path),
@@ -30,12 +36,12 @@ function permissionsOf(tree: unknown): string[] {
   )
 }
 
-function unknownName(seen: Seen, path: Path, known: readonly string[], what: string): Fault[] {
-  const name = valueAt(seen.value, path)
-  if (typeof name !== 'string' || known.includes(name)) return []
-  const said = seen.said(path)
-  const message = said === null ? `no such ${what}` : `no ${what} ${said}`
-  return [{ path, message, fix: said === null ? undefined : suggest(name, known) }]
+function hostFaults(seen: Seen, list: Path, hosts: readonly string[]): Fault[] {
+  const paths = itemsAt(seen, list)
+  return [
+    ...paths.flatMap((path) => unknownName(seen, path, hosts, 'host of the platform')),
+    ...repeated(seen, paths, 'host'),
+  ]
 }
 
 /** A publishable key may be in a browser: it never administers (its source says the same). */
@@ -97,16 +103,14 @@ function hidden(seen: Seen, routes: readonly Path[]): Fault[] {
   const taken = new Map<string, Path>()
   const faults: Fault[] = []
   for (const path of routes.flatMap((route) => pathsOf(seen, route))) {
-    const route = path.slice(0, 4)
     const shape = pathShape(String(valueAt(seen.value, path)))
-    const earlier = methodsOf(seen, route)
-      .map((method) => taken.get(`${method} ${shape}`))
-      .find((found) => found !== undefined)
+    const places = placesOf(seen, path.slice(0, 4)).map((place) => `${place} ${shape}`)
+    const earlier = places.map((place) => taken.get(place)).find((found) => found !== undefined)
     if (earlier !== undefined) {
       const message = `takes the same requests as ${pathText(earlier)}`
       faults.push({ path, message, fix: 'give them different methods, or remove one' })
     }
-    for (const method of methodsOf(seen, route)) taken.set(`${method} ${shape}`, path)
+    for (const place of places) taken.set(place, path)
   }
   return faults
 }
@@ -116,8 +120,14 @@ function pathsOf(seen: Seen, route: Path): Path[] {
   return typeof valueAt(seen.value, path) === 'string' ? [path] : itemsAt(seen, path)
 }
 
-/** `*` for a route without methods: it takes what no other route on its path names (routing.ts). */
-function methodsOf(seen: Seen, route: Path): string[] {
-  const methods = valueAt(seen.value, [...route, 'methods'])
-  return Array.isArray(methods) ? methods.map(String) : ['*']
+/** Host and method, each `*` where a route names none: it takes what no other names (routing.ts). */
+function placesOf(seen: Seen, route: Path): string[] {
+  const named = (field: string): string[] => {
+    const values = valueAt(seen.value, [...route, field])
+    return Array.isArray(values) ? values.map(String) : ['*']
+  }
+  const methods = named('methods')
+  return [...new Set(named('hosts'))].flatMap((host) =>
+    methods.map((method) => `${host} ${method}`),
+  )
 }

@@ -1,14 +1,16 @@
 /**
  * The shape of postern.yaml: every field, its default and what it is for. The JSON Schema that
- * editors use comes from here, and so does docs/config.md's test. What concerns more than one field
- * stands in cross.ts.
+ * editors use comes from here, and so does docs/config.md's test. Routes and upstreams have files of
+ * their own; what concerns more than one field stands in cross.ts.
  */
 import * as z from 'zod'
 import { presets } from '../keys/schemes.ts'
 import {
   cidr,
   duration,
-  judged,
+  environment,
+  hostName,
+  keyClass,
   limits,
   list,
   seconds,
@@ -16,17 +18,15 @@ import {
   text,
   url,
   whole,
+  word,
   yesNo,
 } from './fields.ts'
-import { pathFault } from './path.ts'
+import { route } from './route-schema.ts'
+import { upstream } from './upstream-schema.ts'
 
 /** Operator keys belong to no platform. */
 export const presetNames = Object.keys(presets).filter((name) => name !== 'operator')
-export const methodNames = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
-const word = '[a-z][a-z0-9_-]{0,31}'
-const keyClass = () => z.enum(['secret', 'publishable'])
-const environment = () => z.enum(['test', 'live'])
 const permissionWord = () =>
   text(new RegExp(`^${word}$`), 'must be 1 to 32 of a-z 0-9 _ -, starting with a letter')
 
@@ -64,51 +64,6 @@ const scheme = () =>
     }),
   ])
 
-const route = () =>
-  section({
-    path: z
-      .union([
-        judged('must be a path such as /v1/items/:id or /v1/items/**', pathFault),
-        list(judged('must be a path', pathFault)).min(1, { error: 'must name at least one path' }),
-      ])
-      .describe(
-        'A path, or a list of paths served alike. :name is one segment, a last ** the rest.',
-      ),
-    methods: list(z.enum(methodNames))
-      .min(1, { error: 'must name at least one method' })
-      .optional()
-      .describe('Default: every method. GET takes HEAD with it.'),
-    handler: text(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'must be the name of a handler').describe(
-      'The in-process handler that answers.',
-    ),
-    permission: text(
-      new RegExp(`^${word}:${word}$`),
-      'must be one permission of the tree, written service:action',
-    )
-      .optional()
-      .describe('What a key must hold. Default: nothing beyond being good.'),
-    classes: list(keyClass())
-      .min(1, { error: 'must name at least one class' })
-      .default(['secret'])
-      .describe(
-        'The classes of keys that may call. A publishable key calls only where it is named.',
-      ),
-    environments: list(environment())
-      .min(1, { error: 'must name at least one environment' })
-      .default(['test', 'live'])
-      .describe('The environments the route exists for.'),
-    cost: whole(1, 1_000_000).default(1).describe('Units a call takes from every limit.'),
-    limits: limits().default([]).describe('Limits of this route, for each key.'),
-    body: section({
-      maxBytes: whole(0, 1_073_741_824).default(1_048_576).describe('A longer body is a 413.'),
-      json: yesNo().default(false).describe('A body must be JSON, else 415.'),
-    })
-      .prefault({})
-      .describe('What a request body may be.'),
-    https: yesNo().default(false).describe('Refuse callers who do not use HTTPS.'),
-    encodedSlash: yesNo().default(false).describe('Let %2f and %25 stand in the path.'),
-  })
-
 const environmentLimits = (key: string, tenant: string) =>
   section({
     limits: section({
@@ -140,15 +95,18 @@ const platform = () =>
     adopted: list(prefix(/^[A-Za-z0-9._~+/-]{2,32}$/, 'must be 2 to 32 of A-Z a-z 0-9 . _ ~ + / -'))
       .default([])
       .describe('Prefixes of keys issued elsewhere: they have no checksum of ours.'),
-    hosts: list(judged('must be a host name', hostFault))
+    hosts: list(hostName())
       .default([])
-      .describe('The host names of this platform, without port. None: any host.'),
+      .describe('The host names of this platform, without port. None: all there are.'),
     port: whole(1, 65_535).optional().describe('A listener of its own.'),
     vocabulary: z
       .enum(['slash', 'azotte', 'theazo'])
       .default('slash')
       .describe('Whose words error.code uses.'),
     docsUrl: url().optional().describe('Where error pages live. Default: the gateway serves them.'),
+    issuer: url()
+      .optional()
+      .describe('Who signs identity tokens (iss). Default: urn:postern: and the id.'),
     permissions: z
       .record(permissionWord(), list(permissionWord()).min(1, { error: 'must name an action' }), {
         error: 'must be a tree of services and their actions, such as data: [read, write]',
@@ -169,6 +127,10 @@ const platform = () =>
       .describe(
         "Limits of a class of keys; they win over the environment's. publishable: 100/min.",
       ),
+    upstreams: list(upstream())
+      .max(1000, { error: 'has more than 1000 upstreams' })
+      .default([])
+      .describe('The services that routes forward to.'),
     routes: list(route()).min(1, { error: 'must name at least one route' }),
     seed: list(
       section({
@@ -182,17 +144,6 @@ const platform = () =>
       .default([])
       .describe('Tenants with example rows, made at the first start.'),
   })
-
-/** Exact, lower case, no port: it is compared with what `Host` says. */
-function hostFault(host: string): string | null {
-  if (host !== host.toLowerCase()) return 'must be in lower case'
-  if (host.includes('*')) return 'must be one exact name: wildcards are not matched'
-  if (/:\d+$/.test(host)) return 'must have no port; a listener of its own is the field "port"'
-  if (host.length > 253) return 'must be a host name of at most 253 characters'
-  const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
-  if (new RegExp(`^${label}(?:\\.${label})*$`).test(host)) return null
-  return 'must be a host name, such as api.example.com'
-}
 
 export const fileSchema = section({
   version: z.literal(1, { error: 'must be 1, the only version there is' }),

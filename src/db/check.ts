@@ -13,7 +13,11 @@ import { type RoleKind, scopeColumns, scopePredicate } from './policies.ts'
 /** SECURITY DEFINER functions that a role may execute. */
 const allowedFunctions: Readonly<Record<RoleKind, readonly string[]>> = {
   tenant: ['public.postern_bind_scope(text)'],
-  gateway: ['postern.find_key(bytea[])', 'public.postern_bind_scope(text)'],
+  gateway: [
+    'postern.find_key(bytea[])',
+    'postern.find_origin(text)',
+    'public.postern_bind_scope(text)',
+  ],
 }
 
 /** What else is true of the session that serves. Neither makes it unsafe; `doctor` explains both. */

@@ -1,13 +1,14 @@
 /**
- * What may be asked before a tenant is known? These three questions and no others: reading this
+ * What may be asked before a tenant is known? These four questions and no others: reading this
  * file is reading every statement of a request that is not bound to one tenant's rows.
  *
  * It refuses to judge what it finds; whether a key is good is decided in `keys/`. The danger is
  * `findKey`, the only statement that sees more than one platform. It goes through a SECURITY
- * DEFINER function of drizzle/rls.sql that answers for whole digests and nothing else.
+ * DEFINER function of drizzle/rls.sql that answers for whole digests and nothing else. `findOrigin`
+ * goes through another, which takes no platform but the flight's own.
  */
 import * as z from 'zod'
-import type { KeyRecord, Sql, TenantRecord } from '../context.ts'
+import type { KeyRecord, KeyRule, Sql, TenantRecord } from '../context.ts'
 
 /** An API key, and the stored digest that it was found by. */
 export type FoundKey = { readonly record: KeyRecord; readonly digest: Uint8Array }
@@ -25,6 +26,14 @@ export type Root = {
    * platform is, so row-level security holds this to it.
    */
   findTenant(platform: string, tenant: string): Promise<TenantRecord | null>
+  /**
+   * What the platform's live publishable keys with exactly that origin among theirs may call, each
+   * rule once, at most 100 of them and from 1000 keys; no secret and no key's name. No tenant is
+   * known yet: a browser asks before it sends a key. The function holds it to the flight's platform;
+   * under row-level security itself the index of origins would not serve, because `?` is not
+   * leakproof.
+   */
+  findOrigin(platform: string, origin: string): Promise<readonly KeyRule[]>
   /**
    * Stores a secret under another version of the pepper, after it was verified. No tenant is known
    * yet: verification comes before `x-tn`; the policy of the key's platform applies. False when
@@ -68,6 +77,14 @@ const keyRecord = z.object({
   pepperVersion: z.number(),
 })
 
+const keyRules = z.array(
+  z.object({
+    environment: z.enum(['test', 'live']),
+    permissions: z.array(z.string()),
+    endpoints: words,
+  }),
+)
+
 /** Reads a key as `postern.find_key` returns it, frozen through and through. Throws on any other shape. */
 export function readKeyRecord(found: unknown): KeyRecord {
   return freeze(keyRecord.parse(found))
@@ -97,6 +114,16 @@ export function createRoot(sql: Sql): Root {
       return found === undefined
         ? null
         : Object.freeze({ id: found.id, suspended: found.suspended })
+    },
+    async findOrigin(platform, origin) {
+      const { rows } = await sql.query(
+        { platform },
+        {
+          text: 'select environment, permissions, endpoints from postern.find_origin($1)',
+          values: [origin],
+        },
+      )
+      return freeze(keyRules.parse(rows))
     },
     async rehash({ platform, id }, from, to, version) {
       const { rowCount } = await sql.query(

@@ -158,8 +158,8 @@ export const errorPages = {
   },
   'auth/origin_not_allowed': {
     cause:
-      'The key has a list of origins or referrers it may be used from, and the request names another or none.',
-    fix: 'Add the exact origin to the key: scheme, host and port, such as `https://app.example.com`. `http` and `https`, and `www` or not, are different origins. Requests from servers send no origin: use a secret key there.',
+      'The key has a list of origins or referrers it may be used from, and the request names another or none; or, of a preflight (the `OPTIONS` that a browser sends before a call), neither the route nor a publishable key that may make the call lists that origin.',
+    fix: 'Add the exact origin to the key: scheme, host and port, such as `https://app.example.com`. `http` and `https`, and `www` or not, are different origins. Requests from servers send no origin: use a secret key there. The list is no proof of who calls, because programs other than browsers send the origin they like: give a publishable key only what anybody may do.',
     reproduce: 'Restrict a publishable key to one origin and call from a page on another.',
     curl: null,
   },
@@ -286,7 +286,8 @@ export const errorPages = {
     curl: null,
   },
   'rate_limit/exceeded': {
-    cause: 'The tenant, the key or the route has been called more often than its limit allows.',
+    cause:
+      'The tenant, the key or the route has been called more often than its limit allows; or, of a preflight (the `OPTIONS` that a browser sends before a call), more than 300 came from your address within a minute.',
     fix: 'Wait as many seconds as `retry-after` says, then go on, more slowly. `ratelimit-policy` and `ratelimit` say which limit it was and what is left; slow down before it reaches 0. Refused requests are not counted. Without `retry-after`, one call costs more than the limit ever allows: tell the operator of this API.',
     reproduce:
       'Call 101 times within a minute; a test key has 100 a minute unless configured otherwise.',

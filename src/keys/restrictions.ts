@@ -33,6 +33,8 @@ type Compiled = {
   readonly endpoints: Rules<Endpoint>
 }
 
+// A host name has 253 characters at most.
+const originLengthMax = 300
 const broken = 'a stored rule cannot be read, so it denies'
 const ipRefused: Refusal = Object.freeze({ code: 'auth/ip_not_allowed' })
 const ipBroken: Refusal = Object.freeze({ code: 'auth/ip_not_allowed', cause: broken })
@@ -58,11 +60,21 @@ export function checkRestrictions(restrictions: Restrictions, call: Call): Refus
   const origin = checkOrigin(rules, call.headers)
   if (origin !== null) return origin
   if (endpoints === 'broken') return endpointBroken
-  if (endpoints !== null && !endpoints.some((rule) => endpointAllows(rule, call))) {
-    return endpointRefused
-  }
-  return null
+  return anyAllows(endpoints, call) ? null : endpointRefused
 }
+
+/** Whether endpoint rules let a call pass. One that cannot be read denies, as above. Never throws. */
+export function endpointsAllow(
+  rules: readonly string[] | null,
+  call: Pick<Call, 'method' | 'path'>,
+): boolean {
+  const endpoints = readAll(rules, readEndpoint)
+  return endpoints !== 'broken' && anyAllows(endpoints, call)
+}
+
+/** Whether a key's origin could be written so: as a browser sends it, and no longer than one can be. */
+export const isOriginRule = (origin: string): boolean =>
+  origin.length <= originLengthMax && readOrigin(origin) !== null
 
 /** Which of the rules cannot be read, by list; for whoever stores them. Empty: all can. */
 export function restrictionFaults(restrictions: Restrictions): (keyof Restrictions)[] {
@@ -142,7 +154,15 @@ function readEndpoint(rule: string): Endpoint | null {
   return whole ? { method: method === '*' ? null : method, segments, open } : null
 }
 
-function endpointAllows({ method, segments, open }: Endpoint, call: Call): boolean {
+const anyAllows = (
+  endpoints: readonly Endpoint[] | null,
+  call: Pick<Call, 'method' | 'path'>,
+): boolean => endpoints === null || endpoints.some((rule) => endpointAllows(rule, call))
+
+function endpointAllows(
+  { method, segments, open }: Endpoint,
+  call: Pick<Call, 'method' | 'path'>,
+): boolean {
   if (method !== null && method !== call.method && !(method === 'GET' && call.method === 'HEAD')) {
     return false
   }

@@ -1,12 +1,13 @@
 /**
- * Path patterns by segments: literals, `:name` for one segment, and a last `**` for all the rest
- * (also nothing). No regular expressions: a lookup visits each node of the tree at most once, so
+ * Path patterns by segments: literals, `:name` for one segment, `*` for one without a name, and a
+ * last `**` for all the rest (also nothing). No regular expressions: a lookup visits each node of the tree at most once, so
  * its cost is bounded by the patterns and not by the path (threats P17).
  */
 
 export type Segment =
   | { readonly kind: 'literal'; readonly text: string }
-  | { readonly kind: 'parameter'; readonly name: string }
+  /** Takes one segment that is not empty. null: written `*`, and nobody asks what it took. */
+  | { readonly kind: 'parameter'; readonly name: string | null }
   | { readonly kind: 'rest' }
 
 const segmentsMax = 20
@@ -24,10 +25,9 @@ export function parsePattern(pattern: string): readonly Segment[] | string {
   for (const [index, text] of texts.entries()) {
     const segment = parseSegment(text, index === texts.length - 1)
     if (typeof segment === 'string') return segment
-    if (segment.kind === 'parameter' && names.size === names.add(segment.name).size) {
-      return `names :${segment.name} twice`
-    }
     segments.push(segment)
+    if (segment.kind !== 'parameter' || segment.name === null) continue
+    if (names.size === names.add(segment.name).size) return `names :${segment.name} twice`
   }
   return segments
 }
@@ -35,7 +35,8 @@ export function parsePattern(pattern: string): readonly Segment[] | string {
 function parseSegment(text: string, last: boolean): Segment | string {
   if (text === '') return 'has an empty segment'
   if (text === '**') return last ? { kind: 'rest' } : 'has ** before its last segment'
-  if (text.includes('*')) return 'has a * inside a segment; only a last ** is a wildcard'
+  if (text === '*') return { kind: 'parameter', name: null }
+  if (text.includes('*')) return 'has a * inside a segment; * is a whole one, a last ** the rest'
   if (text.startsWith(':')) {
     const name = text.slice(1)
     return parameterName.test(name)

@@ -37,6 +37,7 @@ export type AnswerKind =
 
 type Rows<Kind> = { readonly [kind in Exclude<Kind, 'pass'> & string]?: readonly string[] }
 
+const odd = /[^a-z0-9-]/
 const token = /^[\w!#$%&'*+.^`|~-]+$/
 
 /**
@@ -71,13 +72,18 @@ function createReader<Kind extends string>(
 
   const judge = (spelling: string): Found => {
     const name = spelling.toLowerCase()
+    // Asked of the spelling: the Kelvin sign is no letter of a name, and its lower case is a `k`.
+    if (!token.test(spelling)) return { name, kind: 'drop' }
     const known = fields.get(name)
     if (known !== undefined) return known
-    if (!token.test(name)) return { name, kind: 'drop' }
-    const plain = name.replace(/[^a-z0-9]/g, '-')
-    const ours = fields.get(plain) ?? prefixes.find((prefix) => plain.startsWith(prefix.name))
+    const plain = odd.test(name) ? name.replace(/[^a-z0-9]/g, '-') : name
+    const ours = plain === name ? prefixOf(plain) : (fields.get(plain) ?? prefixOf(plain))
     if (ours === undefined || ours.kind === 'pass') return { name, kind: 'pass' }
     return { name, kind: plain === name ? ours.kind : 'drop' }
+  }
+  const prefixOf = (name: string): Found | undefined => {
+    for (const prefix of prefixes) if (name.startsWith(prefix.name)) return prefix
+    return undefined
   }
   return (spelling) => spellings.get(spelling) ?? judge(spelling)
 }

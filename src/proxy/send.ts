@@ -37,8 +37,6 @@ export type Call = RequestFacts & {
   readonly rawHeaders: readonly string[]
   /** The gateway's headers for the answer. */
   readonly gate: Readonly<Record<string, string>>
-  /** Says whether the body has begun to be read: from then on nothing is tried again. */
-  readonly request: { readonly bodyUsed: boolean }
   readonly exchange: Exchange
   onOpen(socket: OpenSocket): () => void
 }
@@ -232,7 +230,7 @@ const idempotent: ReadonlySet<string> = new Set([
 ])
 
 function mayRepeat({ failure, untouched }: HopFault, call: Call): boolean {
-  if (failure === 'client_gone' || call.request.bodyUsed) return false
+  if (failure === 'client_gone' || call.exchange.bodyUsed) return false
   // A handshake that was heard may have begun something: only the method is a GET.
   return untouched || (idempotent.has(call.method) && !call.hasBody && !call.upgrade)
 }

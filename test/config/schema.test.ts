@@ -64,7 +64,8 @@ describe('docs/config.md', () => {
   })
 
   test.each(examples)('an example in its $place is read: $text', ({ place, text }) => {
-    const env = { ACME_HOST: 'api.example.com' }
+    const GIT_CA = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----'
+    const env = { ACME_HOST: 'api.example.com', GIT_CA }
     expect(accepted(wrap[place]?.(text) ?? '', env).platforms.length).toBeGreaterThan(0)
   })
 })

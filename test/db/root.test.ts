@@ -133,6 +133,76 @@ describe.each(setups)('%s', (_, { gatewaySql, tenantSql, owner }) => {
     expect(await root.findTenant('plt_q', 'shared')).toEqual({ id: 'shared', suspended: false })
   })
 
+  const restrictedTo = (origins: string[] | null, endpoints: string[] | null = null) => ({
+    restrictions: { ips: null, origins, referrers: null, endpoints },
+  })
+  const browserKey = (platform: string, more: Partial<NewKey> = {}) =>
+    newKey({ platform, class: 'publishable', prefix: 'pk_dev_', ...more })
+
+  test('C2, T15: an origin finds live publishable keys of its platform that hold exactly it', async () => {
+    const [here, origin] = ['plt_origin', 'https://a.com']
+    const keys = [
+      browserKey(here, restrictedTo(null)),
+      browserKey(here, restrictedTo([])),
+      browserKey(here, restrictedTo(['https://a.com.evil', 'https://A.com', 'https://a.com:444'])),
+      browserKey(here, { ...restrictedTo([origin]), expiresAt: Date.now() - 1000 }),
+      browserKey(here, { restrictions: { ...newKey().restrictions, referrers: [origin] } }),
+      newKey({ platform: here, ...restrictedTo([origin]) }),
+      browserKey('plt_origin_b', restrictedTo([origin])),
+    ]
+    const ended = ['revoked_at', 'disabled_at'].map((column) => {
+      const key = browserKey(here, restrictedTo([origin]))
+      keys.push(key)
+      return [column, key.id]
+    })
+    for (const key of keys) expect(await credentials.insertKey(key)).toBeNull()
+    for (const [column, id] of ended) {
+      await asOwner(`update postern.api_keys set ${column} = now() where id = $1`, [id])
+    }
+    expect(await root.findOrigin(here, origin)).toEqual([])
+    expect(await root.findOrigin('plt_nowhere', origin)).toEqual([])
+    const live = browserKey(here, {
+      environment: 'live',
+      permissions: ['a:*'],
+      expiresAt: Date.now() + 60_000,
+      ...restrictedTo(['https://b.com', origin], ['GET /v1/**']),
+    })
+    await credentials.insertKey(live)
+    const found = await root.findOrigin(here, origin)
+    expect(found).toEqual([
+      { environment: 'live', permissions: ['a:*'], endpoints: ['GET /v1/**'] },
+    ])
+    expect(Object.isFrozen(found) && Object.isFrozen(found[0]?.permissions)).toBe(true)
+    for (const other of ['', 'https://a', 'https://a.com"', "https://a.com' or true --", '*']) {
+      expect(await root.findOrigin(here, other), other).toEqual([])
+    }
+  })
+
+  test('keys that allow the same are one rule, and no more than 100 rules are read', async () => {
+    const platform = 'plt_origins'
+    await asOwner(
+      `insert into postern.api_keys (platform, id, environment, class, name, prefix, ref,
+         permissions, restrictions)
+       select $1, 'key_' || n, 'live', 'publishable', 'n', 'pk_live_', 'r' || n,
+         array['data:' || case when n < 150 then 0 else n end],
+         jsonb_build_object('origins', jsonb_build_array(
+           case when n < 150 then 'https://same.com' else 'https://many.com' end))
+       from generate_series(1, 300) n`,
+      [platform],
+    )
+    expect(await root.findOrigin(platform, 'https://same.com')).toEqual([
+      { environment: 'live', permissions: ['data:0'], endpoints: null },
+    ])
+    expect(await root.findOrigin(platform, 'https://many.com')).toHaveLength(100)
+  })
+
+  test('an origin lookup without a platform finds nothing', async () => {
+    await credentials.insertKey(browserKey('plt_scoped', restrictedTo(['https://scoped.com'])))
+    const text = `select * from postern.find_origin('https://scoped.com')`
+    expect((await gatewaySql.query(null, { text })).rows).toEqual([])
+    expect((await gatewaySql.query({ platform: 'plt_scoped' }, { text })).rows).toHaveLength(1)
+  })
+
   test('K5: a secret is rewritten once, under the new pepper, and not for a revoked key', async () => {
     const key = newKey()
     await credentials.insertKey(key)
@@ -205,6 +275,7 @@ describe.each(setups)('%s', (_, { gatewaySql, tenantSql, owner }) => {
     const scope = { platform: 'plt_p', environment: 'test', tenant: 'shared' } as const
     for (const text of [
       `select * from postern.find_key(array['\\x00'::bytea])`,
+      `select * from postern.find_origin('https://a.com')`,
       'select * from postern.api_keys',
       'select * from postern.tenants',
       'select postern.scope_tenant()',

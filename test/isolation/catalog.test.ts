@@ -5,7 +5,11 @@ import { createDatabase, startEmbedded, withClient } from '../database.ts'
 
 /** Global on purpose: a secret is found before its platform is known (threats K15). */
 const globalIndexes = ['api_key_secrets_digest']
-const lookups = ['postern.find_key(bytea[])', 'public.postern_bind_scope(text)']
+const lookups = [
+  'postern.find_key(bytea[])',
+  'postern.find_origin(text)',
+  'public.postern_bind_scope(text)',
+]
 
 const database = await createDatabase()
 const embedded = await startEmbedded()

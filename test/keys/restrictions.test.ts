@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { Restrictions } from '../../src/context.ts'
-import { checkRestrictions, restrictionFaults } from '../../src/keys/restrictions.ts'
+import {
+  checkRestrictions,
+  endpointsAllow,
+  restrictionFaults,
+} from '../../src/keys/restrictions.ts'
 import { headersOf } from './store.ts'
 
 type Shown = {
@@ -193,6 +197,14 @@ describe('endpoints', () => {
     expect(codeOf({ endpoints: [] })).toBe('auth/endpoint_not_allowed')
     expect(codeOf({ endpoints: ['/**', '/v1/pro*'] })).toBe('auth/endpoint_not_allowed')
   })
+
+  test.each([[null], [[]], [['GET /v1/*']], [['POST /v1/*']], [['/**', '/v1/pro*']]])(
+    'asked alone, %j says the same',
+    (endpoints) => {
+      const call = { method: 'GET', path: '/v1/a' }
+      expect(endpointsAllow(endpoints, call)).toBe(codeOf({ endpoints }, call) === 'ok')
+    },
+  )
 })
 
 test('every restriction must pass', () => {

@@ -7,7 +7,9 @@ describe('parsePattern', () => {
     ['a/b', 'must start with /'],
     ['/a//b', 'has an empty segment'],
     ['/a/**/b', 'has ** before its last segment'],
-    ['/a/b*', 'has a * inside a segment; only a last ** is a wildcard'],
+    ['/a/b*', 'has a * inside a segment; * is a whole one, a last ** the rest'],
+    ['/a/***', 'has a * inside a segment; * is a whole one, a last ** the rest'],
+    ['/:*', 'has a * inside a segment; * is a whole one, a last ** the rest'],
     ['/:9', 'has a parameter named "9"; use letters, digits and _'],
     ['/a b', 'has "a b", which no path can hold'],
     [`${'/a'.repeat(21)}`, 'has more than 20 segments'],
@@ -15,11 +17,13 @@ describe('parsePattern', () => {
     expect(parsePattern(pattern)).toBe(reason)
   })
 
-  test('literals, parameters and a last ** are read', () => {
+  test('literals, parameters, * and a last ** are read', () => {
     expect(parsePattern('/')).toEqual([])
-    expect(parsePattern('/v1/:id/**')).toEqual([
+    expect(parsePattern('/v1/:id/*/*/**')).toEqual([
       { kind: 'literal', text: 'v1' },
       { kind: 'parameter', name: 'id' },
+      { kind: 'parameter', name: null },
+      { kind: 'parameter', name: null },
       { kind: 'rest' },
     ])
   })
@@ -45,6 +49,13 @@ describe('createSegmentTree', () => {
 
   test('patterns that differ in names only are one place, and the first value stays', () => {
     expect(treeOf('/a/:x', '/a/:y').find('/a/1')).toBe('/a/:x')
+  })
+
+  test('* takes exactly one segment, as a parameter does: they are one place', () => {
+    const tree = treeOf('/a/*', '/a/:x', '/a/*/c')
+    expect(tree.find('/a/b')).toBe('/a/*')
+    expect(tree.find('/a/b/c')).toBe('/a/*/c')
+    for (const path of ['/a', '/a/', '/a/b/', '/a/b/c/d']) expect(tree.find(path)).toBeNull()
   })
 
   test('** takes nothing, one segment, or all the rest', () => {

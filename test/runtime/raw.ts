@@ -11,11 +11,13 @@ export type TestFront = {
   /** `METHOD path` of every request that got as far as the handler, in order. */
   readonly reached: string[]
   readonly outcomes: Outcome[]
+  /** Every exchange, for as long as somebody else holds it. */
+  readonly seen: WeakRef<Exchange>[]
   /** Resolves when that many outcomes have been logged. */
   logged(count: number): Promise<void>
 }
 
-export type Reply = (body: BodyInit | null, init?: ResponseInit) => Response
+export type Reply = (body: BodyInit | Response | null, init?: ResponseInit) => Response
 export type Handle = (
   request: Request,
   exchange: Exchange,
@@ -49,6 +51,7 @@ export async function startFront(
 ): Promise<TestFront> {
   const reached: string[] = []
   const outcomes: Outcome[] = []
+  const seen: WeakRef<Exchange>[] = []
   const waiting: (() => void)[] = []
   let requests = 0
 
@@ -58,10 +61,12 @@ export async function startFront(
       requests += 1
       const requestId = `req_${requests}`
       const outcome = openOutcome(requestId, method, exchange)
-      return exchange.reply(new Response(body, init), { 'x-request-id': requestId }, outcome)
+      const response = body instanceof Response ? body : new Response(body, init)
+      return exchange.reply(response, { 'x-request-id': requestId }, outcome)
     }
 
   const refuse = (refusal: Refusal, exchange: Exchange): Response => {
+    seen.push(new WeakRef(exchange))
     requests += 1
     const requestId = `req_${requests}`
     const problem = renderProblem(refusal, {
@@ -90,6 +95,7 @@ export async function startFront(
       for (const wake of waiting.splice(0)) wake()
     },
     async fetch(request, exchange) {
+      seen.push(new WeakRef(exchange))
       reached.push(`${request.method} ${new URL(request.url).pathname}`)
       try {
         return await handle(request, exchange, replyOf(request.method, exchange))
@@ -105,6 +111,7 @@ export async function startFront(
     port,
     reached,
     outcomes,
+    seen,
     async logged(count) {
       while (outcomes.length < count) await new Promise<void>((resolve) => waiting.push(resolve))
     },

@@ -506,6 +506,23 @@ export function gateSuite(
         )
       })
 
+      test('the keys that identity tokens are checked with are public, and only the public half', async () => {
+        const path = '/.well-known/jwks.json'
+        // All at once: nobody may be left waiting for keys that another request was making.
+        const answers = await Promise.all(Array.from({ length: 20 }, () => call(path)))
+        const [first] = answers
+        for (const { status, text } of answers) expect([status, text]).toEqual([200, first?.text])
+        expect(first?.headers.get('cache-control')).toBe('public, max-age=3600')
+        expect(first?.json.keys).toHaveLength(3)
+        for (const key of first?.json.keys ?? []) {
+          expect(Object.keys(key).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x'])
+        }
+        const head = await call(path, { method: 'HEAD' })
+        expect([head.status, head.text]).toEqual([200, ''])
+        expect((await call(path, { method: 'POST' })).json.code).toBe('route/method_not_allowed')
+        expect((await call('/.well-known/other')).json.code).toBe('route/not_found')
+      })
+
       test('X7: no key stands in the log, whatever was refused', async () => {
         const logged = await gate.logged()
         expect(logged).toContain('"code":"auth/key_in_url"')

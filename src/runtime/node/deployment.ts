@@ -4,16 +4,19 @@
  */
 import type { Config } from '../../config.ts'
 import type { Health, Ports } from '../../context.ts'
+import { preflightShare } from '../../cors.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
+import { Balancers } from '../../proxy/balance.ts'
 import type { RootSecrets } from '../root-secrets.ts'
-import { createFailureGuard, type FailureGuard } from './failures.ts'
+import { type AddressGuard, createAddressGuard } from './address-guard.ts'
 import { createFront, type Front } from './front.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { openStorage, type Storage } from './storage.ts'
 import { createForward } from './upstream/forward.ts'
+import { startHealthChecks } from './upstream/health.ts'
 import { createPools } from './upstream/pools.ts'
 
 export type Deployment = {
@@ -61,9 +64,12 @@ async function wire(
   const redis = await openRedis(config.storage.redisUrl, log)
   const local = memoryCounter()
   let guard = guardOf(config)
+  const preflights = createAddressGuard(preflightShare)
   const deferred = createDeferred(log)
   let draining = false
 
+  const balancers = new Balancers()
+  let stopChecks = (): void => {}
   const pools = createPools({ echoOrigin: () => 'http://127.0.0.1:1' })
   const ports: Ports = {
     tenantSql: storage.tenantSql,
@@ -71,21 +77,31 @@ async function wire(
     counter: redis?.counter ?? local,
     chargeFailure: (clientAddress) => guard.charge(clientAddress),
     forward: createForward(pools),
+    chargePreflight: (clientAddress) => preflights.charge(clientAddress),
     defer: deferred.defer,
     health: () => healthOf(storage, redis, draining),
   }
   const build = ({ platforms, keys, server }: Config): Gateway => {
-    pools.adopt(platforms)
-    return createGateway(
+    const built = createGateway(
       {
         platforms,
         keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
         limits: { local, nodeShare: 1 / server.nodes },
+        masterKey: secrets.masterKey,
         publicUrl: server.publicUrl,
+        balancers,
       },
       ports,
       handlers,
     )
+    // From here on nothing refuses: what the gateway before had is let go.
+    pools.adopt(platforms)
+    stopChecks()
+    stopChecks = startHealthChecks(built.checks, pools, (upstream, target, well) => {
+      const said = `upstream ${upstream.name}: ${target.origin} is ${well ? 'well again' : 'not well'}`
+      log[well ? 'info' : 'warn'](said)
+    })
+    return built
   }
 
   let gateway = build(config)
@@ -101,6 +117,7 @@ async function wire(
   async function close(): Promise<void> {
     draining = true
     await front.drain(config.server.shutdownGraceMs)
+    stopChecks()
     await pools.close()
     await deferred.settled()
     await redis?.close()
@@ -139,8 +156,7 @@ async function wire(
   }
 }
 
-const guardOf = ({ keys: { failures } }: Config): FailureGuard =>
-  createFailureGuard({ failures: failures.count, windowSeconds: failures.windowSeconds })
+const guardOf = ({ keys: { failures } }: Config): AddressGuard => createAddressGuard(failures)
 
 /** What listeners and connections were opened with, and cannot be changed under way. */
 function waitingFields(started: Config, next: Config): readonly string[] {

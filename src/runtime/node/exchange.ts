@@ -2,8 +2,16 @@
 import type { Exchange, Outcome } from '../../context.ts'
 import type { Frame } from '../../frame.ts'
 import type { Client } from './client-address.ts'
+import type { Handshake } from './handshake.ts'
 import type { Incoming } from './incoming.ts'
 import type { Outgoing } from './outgoing.ts'
+
+type Sent = {
+  readonly status: number
+  readonly bytes: number
+  readonly cause: string | null
+  readonly requestBytes: number
+}
 
 export class NodeExchange implements Exchange {
   readonly target: string
@@ -11,7 +19,9 @@ export class NodeExchange implements Exchange {
   readonly port: number
   readonly clientAddress: string
   readonly secure: boolean
-  readonly upgrade = false
+  readonly method: string
+  /** Of a client that asks for a WebSocket: what forwards accepts it (`acceptUpgrade`). */
+  handshake: Handshake | null = null
   /** The gate's headers: laid over the answer's own when its head is written. */
   headers: Record<string, string> | null = null
   /** Announced by the request; null when it is chunked. */
@@ -21,11 +31,10 @@ export class NodeExchange implements Exchange {
   /** Told when the client leaves before its answer is whole. */
   hop: { clientLeft(): void } | null = null
   #outcome: Outcome | null = null
-  #sent: { readonly status: number; readonly bytes: number; readonly cause: string | null } | null =
-    null
+  #sent: Sent | null = null
   readonly #startedMs = performance.now()
   /** null where there was too little of a request to have one. */
-  readonly incoming: Incoming | null
+  incoming: Incoming | null
   readonly #log: (outcome: Outcome) => void
 
   constructor(
@@ -35,6 +44,7 @@ export class NodeExchange implements Exchange {
     incoming: Incoming | null,
     log: (outcome: Outcome) => void,
   ) {
+    this.method = incoming?.method ?? ''
     this.target = frame.target
     this.host = frame.host
     this.bodyBytes = frame.bodyBytes
@@ -45,8 +55,20 @@ export class NodeExchange implements Exchange {
     this.#log = log
   }
 
-  get method(): string {
-    return this.incoming?.method ?? ''
+  get rawHeaders(): readonly string[] {
+    return this.incoming?.rawHeaders ?? []
+  }
+
+  get hasBody(): boolean {
+    return this.bodyBytes !== 0
+  }
+
+  get bodyUsed(): boolean {
+    return this.incoming?.wanted ?? false
+  }
+
+  get upgrade(): boolean {
+    return this.handshake !== null
   }
 
   get requestHeaders(): Incoming | null {
@@ -68,9 +90,27 @@ export class NodeExchange implements Exchange {
     return response
   }
 
-  /** The answer has gone out, or never will. `status` 0: nothing was sent. */
-  sent(status: number, bytes: number, cause: string | null): void {
-    this.#sent ??= { status, bytes, cause }
+  /**
+   * Lets go of the request and its headers, the key among them: a WebSocket can outlive them by days.
+   */
+  forgetRequest(): void {
+    this.incoming = null
+    this.handshake = null
+    this.outgoing = null
+    this.hop = null
+  }
+
+  /**
+   * The answer has gone out, or never will. `status` 0: nothing was sent. `requestBytes` where they
+   * came as no body.
+   */
+  sent(status: number, bytes: number, cause: string | null, requestBytes?: number): void {
+    this.#sent ??= {
+      status,
+      bytes,
+      cause,
+      requestBytes: requestBytes ?? this.incoming?.receivedBytes ?? 0,
+    }
     this.#settle()
   }
 
@@ -80,7 +120,7 @@ export class NodeExchange implements Exchange {
     this.#outcome = null
     if (this.#sent.status !== 0) outcome.status = this.#sent.status
     outcome.cause ??= this.#sent.cause
-    outcome.requestBytes = this.incoming?.receivedBytes ?? 0
+    outcome.requestBytes = this.#sent.requestBytes
     outcome.responseBytes = this.#sent.bytes
     outcome.durationMs = performance.now() - this.#startedMs
     this.#log(outcome)

@@ -33,8 +33,8 @@ export type Front = {
   /** Listens, and answers the port (for port 0, the one it got). Rejects when it cannot. */
   listen(port: number, host: string): Promise<number>
   /**
-   * Takes no more connections, lets what is in flight finish with `Connection: close`, and closes
-   * all. Cuts what is left after `graceMs`. Resolves when every connection is closed.
+   * Takes no more connections, lets what is in flight finish with `Connection: close`, ends open
+   * WebSockets with 1001, and closes all. Cuts what is left after `graceMs`. Resolves when every connection is closed.
    */
   drain(graceMs: number): Promise<void>
 }
@@ -57,7 +57,7 @@ export function createFront(options: FrontOptions): Front {
     },
     async drain(graceMs) {
       intake.draining = true
-      await closeAll(servers, graceMs)
+      await Promise.all([intake.upgraded.end(), closeAll(servers, intake, graceMs)])
     },
   }
 }
@@ -73,6 +73,8 @@ function createIntakeServer(intake: Intake, limits: FrontLimits): FrontServer {
     // Bodies are timed where they are read: one on its way to an upstream may take hours.
     requestTimeout: 0,
     keepAliveTimeout: limits.keepAliveMs,
+    // Whatever else asks for an upgrade (`h2c`, a bad handshake) is an ordinary request.
+    shouldUpgradeCallback: intake.takesUpgrade,
     connectionsCheckingInterval: Math.min(1000, limits.headersMs),
   })
   // One line more than is allowed, so that it is seen and refused, not dropped (threats F6).
@@ -83,11 +85,16 @@ function createIntakeServer(intake: Intake, limits: FrontLimits): FrontServer {
   server.on('request', receive)
   server.on('checkExpectation', receive)
   server.on('checkContinue', intake.receiveExpecting)
+  server.on('upgrade', intake.receiveUpgrade)
   server.on('clientError', intake.clientError)
   return server
 }
 
-async function closeAll(servers: readonly FrontServer[], graceMs: number): Promise<void> {
+async function closeAll(
+  servers: readonly FrontServer[],
+  intake: Intake,
+  graceMs: number,
+): Promise<void> {
   const closed = servers.map((server) => once(server, 'close'))
   // A connection that was answered just before the drain began is idle a moment after it.
   const sweep = setInterval(() => {
@@ -95,6 +102,7 @@ async function closeAll(servers: readonly FrontServer[], graceMs: number): Promi
   }, 50)
   const cut = setTimeout(() => {
     for (const server of servers) server.closeAllConnections()
+    intake.upgraded.cut()
   }, graceMs)
   for (const server of servers) server.close()
   await Promise.all(closed)

@@ -38,10 +38,11 @@ export class Incoming extends IncomingMessage {
   /** Called once, when somebody first asks for the body: time to send `100 Continue`. */
   onWanted: (() => void) | null = null
   limits = noLimits
+  /** Somebody reads, or has read, the body. */
+  wanted = false
   /** The body is passed on as it comes: as long as some comes, it may take its time. */
   unhurried = false
   #hurry: ReturnType<typeof setTimeout> | null = null
-  #wanted = false
   #failure: Problem | null = null
   #timed = false
   #discarding = false
@@ -75,8 +76,8 @@ export class Incoming extends IncomingMessage {
       this.destroy(this.#failure)
       return
     }
-    if (!this.#wanted && !this.#discarding) {
-      this.#wanted = true
+    if (!this.wanted && !this.#discarding) {
+      this.wanted = true
       this.onWanted?.()
       if (!this.complete) this.#startTimer()
     }
@@ -121,7 +122,7 @@ export class Incoming extends IncomingMessage {
     if (this.complete || this.#failure !== null) return
     this.#failure = problem
     this.#stopTimers()
-    if (this.#wanted) this.destroy(problem)
+    if (this.wanted) this.destroy(problem)
   }
 
   // The original destroys the socket of an unfinished request, and with it the answer. Here the

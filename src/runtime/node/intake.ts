@@ -7,18 +7,22 @@
  * another's question.
  */
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Exchange, Outcome } from '../../context.ts'
 import { inspectFrame } from '../../frame.ts'
 import { Problem, type ProblemCode, type Refusal } from '../../problem.ts'
+import { upgradeOf } from '../../proxy/websocket.ts'
 import { canonicalPath } from '../../routing.ts'
 import { type ClientAddress, createClientAddress } from './client-address.ts'
 import { Connection } from './connection.ts'
 import { NodeExchange } from './exchange.ts'
+import { Handshake } from './handshake.ts'
 import type { BodyLimits, Incoming } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
 import { messageOf, nextTurn, sendStream, sendWhole, streamOf } from './send.ts'
+import { Upgraded } from './upgraded.ts'
 
 export type IntakeOptions = {
   /** Answers a well-framed request. What it throws becomes a refusal. */
@@ -34,6 +38,7 @@ export type IntakeOptions = {
 export class Intake {
   /** Set to have every connection end with its next answer. */
   draining = false
+  readonly upgraded = new Upgraded()
   readonly #options: IntakeOptions
   readonly #limits: BodyLimits
   readonly #clients: ClientAddress
@@ -62,7 +67,7 @@ export class Intake {
   }
 
   /** One request, as far as its headers. */
-  receive(incoming: Incoming, outgoing: Outgoing): void {
+  receive(incoming: Incoming, outgoing: Outgoing, handshake: Handshake | null = null): void {
     const connection = this.#connectionOf(incoming.socket)
     // Unanswered: the connection is closed after the answer that made it deaf.
     if (connection.deaf) return
@@ -78,12 +83,20 @@ export class Intake {
       incoming,
       this.#options.log,
     )
+    exchange.handshake = handshake
     outgoing.enter(exchange, connection)
     outgoing.onBadHead = () => this.#giveUp(outgoing, badHead)
     outgoing.on('close', () => this.#left(outgoing))
-    if (refused) connection.deaf = frame.headers?.connection === 'close'
-    const canonical = refused ? frame : canonicalPath(frame.target, { encodedSlash: true })
+    if (incoming.headers.upgrade !== undefined) {
+      // Node's parser drops what came in one piece with such a request, and would read on after it.
+      connection.deaf = true
+      outgoing.shouldKeepAlive = false
+    }
+    const canonical = refused
+      ? frame
+      : (misledUpgrade(incoming, handshake) ?? canonicalPath(frame.target, { encodedSlash: true }))
     if ('code' in canonical) {
+      connection.deaf ||= canonical.headers?.connection === 'close'
       this.#giveUp(outgoing, canonical)
       return
     }
@@ -98,6 +111,23 @@ export class Intake {
       if (!outgoing.headersSent) outgoing.writeContinue()
     }
     this.receive(incoming, outgoing)
+  }
+
+  /**
+   * Whether a request leaves HTTP: a handshake that is one, with no answer before it on its way and
+   * no body after it. What does not comes to `receive`, in its turn.
+   */
+  readonly takesUpgrade = (incoming: Incoming): boolean => {
+    const { deaf, pending } = this.#connectionOf(incoming.socket)
+    if (deaf || pending > 0 || hasBody(incoming)) return false
+    return askedUpgrade(incoming) === 'websocket'
+  }
+
+  /** A request for a WebSocket, whose connection Node has let go of. `head`: what followed it. */
+  readonly receiveUpgrade = (incoming: Incoming, _socket: Duplex, head: Buffer): void => {
+    const outgoing = new Outgoing(incoming)
+    const { drainMs } = this.#limits
+    this.receive(incoming, outgoing, new Handshake(outgoing, head, this.upgraded, drainMs))
   }
 
   #connectionOf(socket: Socket): Connection {
@@ -218,6 +248,26 @@ export class Intake {
     const timer = setTimeout(() => socket.destroy(), this.#limits.drainMs)
     socket.once('close', () => clearTimeout(timer))
   }
+}
+
+const askedUpgrade = (incoming: Incoming): 'none' | 'websocket' | Refusal =>
+  upgradeOf(incoming.method ?? '', incoming.httpVersion, incoming)
+
+const hasBody = ({ headers }: Incoming): boolean =>
+  headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
+
+/** Why a request that did not leave HTTP should not have asked to; null when it did not ask. */
+function misledUpgrade(incoming: Incoming, handshake: Handshake | null): Refusal | null {
+  if (handshake !== null || incoming.headers.upgrade === undefined) return null
+  const asked = askedUpgrade(incoming)
+  if (asked === 'none') return null
+  return asked === 'websocket' ? behind : asked
+}
+
+const behind: Refusal = {
+  code: 'request/malformed',
+  detail: 'Open a WebSocket on a connection with no other request under way.',
+  headers: { connection: 'close' },
 }
 
 const nowhere = { target: '', host: '', bodyBytes: 0 }

@@ -51,6 +51,14 @@ export class Outgoing extends ServerResponse<Incoming> {
     return connection
   }
 
+  /** Leaves the connection to a WebSocket. Nothing of this answer is sent, and nothing logged of it. */
+  surrender(): void {
+    this.exchange = null
+    this.onBadHead = null
+    if (this.socket !== null) this.detachSocket(this.socket)
+    this.leave()
+  }
+
   override writeHead(status: number, reason?: string | HeadersGiven, given?: HeadersGiven): this {
     const own = typeof reason === 'object' ? reason : given
     const headers = this.#layOver(pairsOf(own), this.exchange?.headers ?? {})

@@ -20,6 +20,8 @@ export class WorkerExchange implements Exchange {
   readonly clientAddress: string
   readonly secure: boolean
   readonly upgrade = false
+  readonly hasBody: boolean
+  readonly #request: Request
   readonly #requestBytes: number
   readonly #startedMs = Date.now()
   readonly #sent: (outcome: Outcome) => void
@@ -38,10 +40,20 @@ export class WorkerExchange implements Exchange {
     this.secure = url.startsWith('https:')
     this.clientAddress = addressOf(headers.get('cf-connecting-ip'))
     this.method = method
+    this.hasBody = request.body !== null
+    this.#request = request
     // A body without a length is not counted here: what was read of it the handler knows.
     this.#requestBytes = Number(headers.get('content-length') ?? 0)
     this.#sent = sent
     this.#defer = defer
+  }
+
+  get rawHeaders(): readonly string[] {
+    return [...this.#request.headers].flat()
+  }
+
+  get bodyUsed(): boolean {
+    return this.#request.bodyUsed
   }
 
   reply(response: Response, headers: Record<string, string>, outcome: Outcome): Response {

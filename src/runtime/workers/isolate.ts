@@ -7,15 +7,17 @@
  */
 import type { Config } from '../../config.ts'
 import type { Health } from '../../context.ts'
+import { preflightShare } from '../../cors.ts'
 import { createGateway, type Gateway, type GatewayOptions } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import type { Refusal } from '../../problem.ts'
+import { Balancers } from '../../proxy/balance.ts'
 import type { RootSecrets } from '../root-secrets.ts'
+import { createAddressCharge } from './address-guard.ts'
 import { createAdmission } from './admission.ts'
 import { readSettings, type Settings, type WorkerEnv } from './bindings.ts'
 import { errandPorts, type Openers } from './errand.ts'
-import { createFailureCharge } from './failures.ts'
 import { forward } from './forward.ts'
 import { createWorkerLog, type WorkerLog } from './log.ts'
 import { createOpeners } from './openers.ts'
@@ -62,8 +64,10 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
     log,
     counting: redis === null ? 'in a Durable Object' : 'in Redis',
   })
-  const chargeFailure = createFailureCharge(config.keys.failures)
-  const ports = { ...errandPorts, forward, chargeFailure, health: admission.health }
+  const chargeFailure = createAddressCharge(config.keys.failures)
+  const chargePreflight = createAddressCharge(preflightShare)
+  const charges = { chargeFailure, chargePreflight }
+  const ports = { ...errandPorts, ...charges, forward, health: admission.health }
   return {
     log,
     gateway: createGateway(gatewayOptions(config, secrets), ports, handlers),
@@ -76,7 +80,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
 
 function gatewayOptions(
   { platforms, keys, server }: Config,
-  { peppers }: RootSecrets,
+  { peppers, masterKey }: RootSecrets,
 ): GatewayOptions {
   return {
     platforms,
@@ -93,6 +97,8 @@ function gatewayOptions(
       lookupsMax: Number.POSITIVE_INFINITY,
     },
     limits: { local: memoryCounter(), nodeShare: 1 / server.nodes },
+    masterKey,
     publicUrl: server.publicUrl,
+    balancers: new Balancers(),
   }
 }

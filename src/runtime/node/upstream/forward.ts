@@ -19,7 +19,7 @@ export function createForward(pools: Pools): Forward {
     outgoing.req.unhurried = hop.hasBody
     const at = pools.of(hop.upstream, hop.target)
     return new Promise((resolve, reject) => {
-      const handler = new HopHandler(hop, outgoing, at, resolve, reject)
+      const handler = new HopHandler(hop, exchange, outgoing, at, resolve, reject)
       exchange.hop = handler
       handler.enter()
     })

@@ -6,25 +6,33 @@
  * sent elsewhere. After that the client holds half an answer, and the only honest end is to cut its
  * connection: an end that looks clean would make the half a whole (threats R25).
  */
+
+import type { Duplex } from 'node:stream'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Dispatcher } from 'undici'
 import { type Hop, type HopFailure, HopFault } from '../../../context.ts'
-import { Problem } from '../../../problem.ts'
+import type { Problem } from '../../../problem.ts'
 import { layAnswer } from '../../../proxy/headers.ts'
+import { acceptUpgrade } from '../accept.ts'
+import type { NodeExchange } from '../exchange.ts'
 import type { Incoming } from '../incoming.ts'
 import type { Outgoing } from '../outgoing.ts'
+import { faultOf } from './fault.ts'
 import type { Guest, TargetPool } from './pools.ts'
+import { lengthOf, textsOf, trailersOf } from './raw-headers.ts'
 
 type Controller = Dispatcher.DispatchController
 type Timer = ReturnType<typeof setTimeout>
 
 /** A client that takes nothing for this long is cut off. */
 const stallMs = 60_000
+const nothing = Buffer.alloc(0)
 /** 1xx answers before the real one; more is a flood. */
 const informationalMax = 16
 
 export class HopHandler implements Dispatcher.DispatchHandler, Guest {
   readonly #hop: Hop
+  readonly #exchange: NodeExchange
   readonly #outgoing: Outgoing
   readonly #body: Incoming | null
   readonly #at: TargetPool
@@ -42,12 +50,14 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
 
   constructor(
     hop: Hop,
+    exchange: NodeExchange,
     outgoing: Outgoing,
     at: TargetPool,
     resolve: (response: Response) => void,
     reject: (fault: HopFault | Problem) => void,
   ) {
     this.#hop = hop
+    this.#exchange = exchange
     this.#outgoing = outgoing
     this.#body = hop.hasBody ? outgoing.req : null
     this.#at = at
@@ -96,6 +106,30 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
   /** A piece of the body has gone: a slow upload is no slow answer. */
   onBodySent(): void {
     this.#timer?.refresh()
+  }
+
+  onRequestUpgrade(controller: Controller, _: number, __: unknown, socket: Duplex): void {
+    if (this.#over) {
+      socket.destroy()
+      return
+    }
+    const { onOpen } = this.#hop
+    const list = layAnswer(textsOf(controller.rawHeaders), this.#hop)
+    this.#stop()
+    try {
+      // The connection stays taken for as long as the WebSocket is open.
+      const response = acceptUpgrade(this.#exchange, list, socket, nothing, (open) => {
+        const closed = onOpen(open)
+        return () => {
+          this.#at.leave(this)
+          closed()
+        }
+      })
+      this.#resolve(response)
+    } catch (error) {
+      this.#at.leave(this)
+      this.#reject(faultOf(error, false))
+    }
   }
 
   onResponseStart(controller: Controller, status: number, _: unknown, reason = ''): void {
@@ -181,9 +215,14 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
     this.#fail(new HopFault(this.#waitsFor, this.#controller === null, cause))
   }
 
-  #finish(): void {
+  /** Nothing more is done, nor waited for. */
+  #stop(): void {
     this.#over = true
     if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  #finish(): void {
+    this.#stop()
     this.#at.leave(this)
   }
 
@@ -199,73 +238,3 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
 // Functions of the module, so that a request makes no closure for its timers.
 const flushLater = (handler: HopHandler): void => handler.flush()
 const timeOut = (handler: HopHandler): void => handler.timedOut()
-
-/**
- * The header lines as they came. Bytes above 127 are latin-1 on the way in and on the way out.
- *
- * undici gives pieces of what the socket read, most often of one read: then all of it becomes text at
- * once and is cut, which costs a tenth of making text of each piece.
- */
-function textsOf(raw: Controller['rawHeaders']): string[] {
-  const texts: string[] = []
-  // The type also allows what undici gives for HTTP/2, which is not spoken here.
-  const pieces = (Array.isArray(raw) ? raw : []) as readonly Buffer[]
-  let read: ArrayBufferLike | null = null
-  let from = 0
-  let text = ''
-  for (const piece of pieces) {
-    if (piece.length === 0) texts.push('')
-    else {
-      if (piece.buffer !== read) {
-        read = piece.buffer
-        from = piece.byteOffset
-        text = textFrom(pieces, read, from)
-      }
-      const at = piece.byteOffset - from
-      texts.push(text.slice(at, at + piece.length))
-    }
-  }
-  return texts
-}
-
-/** What was read from `from` to the end of the last piece of the same read. */
-function textFrom(pieces: readonly Buffer[], read: ArrayBufferLike, from: number): string {
-  let end = from
-  for (const piece of pieces) {
-    if (piece.buffer === read) end = Math.max(end, piece.byteOffset + piece.length)
-  }
-  return Buffer.from(read, from, end - from).toString('latin1')
-}
-
-/** Of `Content-Length`, -1 without one. undici has refused what is no length. */
-function lengthOf(raw: readonly string[]): number {
-  for (let at = 0; at < raw.length; at += 2) {
-    const name = raw[at]
-    if (name?.length === 14 && name.toLowerCase() === 'content-length') return Number(raw[at + 1])
-  }
-  return -1
-}
-
-function trailersOf(trailers: Record<string, string | string[]>): [string, string][] {
-  return Object.entries(trailers).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).map((one): [string, string] => [name, one]),
-  )
-}
-
-const failures: Readonly<Record<string, HopFailure>> = {
-  UND_ERR_HEADERS_OVERFLOW: 'http_response_header_section_size',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'http_response_incomplete',
-  UND_ERR_SOCKET: 'connection_terminated',
-  ECONNRESET: 'connection_terminated',
-  EPIPE: 'connection_terminated',
-}
-
-function faultOf(error: Error, untouched: boolean): HopFault | Problem {
-  if (error instanceof HopFault || error instanceof Problem) return error
-  const code = 'code' in error ? String(error.code) : ''
-  const { message } = error
-  // Both are what undici calls an answer that nobody asked for.
-  const unasked = message === 'bad upgrade' || message === 'bad response'
-  const failure = unasked ? undefined : failures[code]
-  return new HopFault(failure ?? 'http_protocol_error', untouched, message)
-}

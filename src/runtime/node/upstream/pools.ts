@@ -3,10 +3,11 @@
  *
  * A connection is used again only for the credential and tenant it was made for. HTTP/1.1 answers are
  * told apart by their order alone, so an upstream that answers twice, and late, hands its second answer
- * to whoever asks next on that connection; here that can only be the same caller (threats R24). A config
- * that is read again keeps what has not changed in it; the rest finishes what it has begun.
+ * to whoever asks next on that connection; here that can only be the same caller (threats R24). Once it
+ * is seen to have sent what nobody asked for, its connections serve one request each for a while. A
+ * config that is read again keeps what has not changed in it; the rest finishes what it has begun.
  */
-import { type Dispatcher, Pool } from 'undici'
+import { type Dispatcher, errors, Pool } from 'undici'
 import type { Platform, Target, Upstream } from '../../../context.ts'
 import { createConnector, type Lookup } from './connect.ts'
 
@@ -20,6 +21,7 @@ const headerBytesMax = 65_536
 /** Owners whose connections are kept open at one target. */
 const ownersMax = 1024
 const keepAliveMs = 4000
+const distrustMs = 600_000
 
 /** One target of one upstream: who is with it, who waits, and the connections by their owner. */
 export class TargetPool {
@@ -31,6 +33,7 @@ export class TargetPool {
   readonly #waiting = new Set<Guest>()
   readonly #byOwner = new Map<string, Pool>()
   readonly #closing = new Set<Promise<void>>()
+  #distrustedUntilMs = 0
 
   constructor(upstream: Upstream, origin: string, connect: Pool.Options['connect']) {
     this.#origin = origin
@@ -78,7 +81,8 @@ export class TargetPool {
     options: Dispatcher.DispatchOptions,
     handler: Dispatcher.DispatchHandler,
   ) {
-    this.#poolOf(owner).dispatch(options, handler)
+    const once = this.#distrustedUntilMs > 0 && performance.now() < this.#distrustedUntilMs
+    this.#poolOf(owner).dispatch(once ? { ...options, reset: true } : options, handler)
   }
 
   #poolOf(owner: string): Pool {
@@ -90,6 +94,11 @@ export class TargetPool {
       this.#retire(pool)
     }
     const pool = new Pool(this.#origin, this.#options)
+    pool.on('disconnect', (_, __, error) => {
+      if (error instanceof errors.HTTPParserError) {
+        this.#distrustedUntilMs = performance.now() + distrustMs
+      }
+    })
     this.#byOwner.set(owner, pool)
     return pool
   }
@@ -127,7 +136,8 @@ type UpstreamPools = ReadonlyMap<string, TargetPool>
 /** Creates an empty set of pools. Connections are made when they are first needed. */
 export function createPools({ echoOrigin, lookup }: PoolsOptions): Pools {
   let kept = new Map<string, UpstreamPools>()
-  let byUpstream = new Map<Upstream, UpstreamPools>()
+  // Weak: a request that began under the config before still finds its own.
+  const byUpstream = new WeakMap<Upstream, UpstreamPools>()
   const closing = new Set<Promise<void>>()
 
   function open(upstream: Upstream): UpstreamPools {
@@ -154,18 +164,16 @@ export function createPools({ echoOrigin, lookup }: PoolsOptions): Pools {
   return {
     adopt(platforms) {
       const next = new Map<string, UpstreamPools>()
-      const found = new Map<Upstream, UpstreamPools>()
       for (const { id, upstreams } of platforms) {
         for (const upstream of upstreams) {
           const name = `${id}\n${JSON.stringify(upstream)}`
           const pools = next.get(name) ?? kept.get(name) ?? open(upstream)
           next.set(name, pools)
-          found.set(upstream, pools)
+          byUpstream.set(upstream, pools)
         }
       }
       for (const [name, pools] of kept) if (!next.has(name)) retire(pools)
       kept = next
-      byUpstream = found
     },
     of(upstream, target) {
       const pool = byUpstream.get(upstream)?.get(target.origin)

@@ -1,7 +1,8 @@
 /**
- * How many failed authentications one client may cause before its failures are cut short, counted in
- * this isolate's memory alone: no store is asked, so none can be down. An isolate that starts counts
- * from nothing, and a client that meets several is counted in each. A good key is never counted.
+ * How often one client may ask what needs no good key (failed authentications, preflights) before it
+ * is cut short, counted in this isolate's memory alone: no store is asked, so none can be down. An
+ * isolate that starts counts from nothing, and a client that meets several is counted in each. A
+ * good key is never counted.
  */
 import type { Limit } from '../../context.ts'
 import { addressBucket } from '../../lib/address.ts'
@@ -10,19 +11,21 @@ import { memoryCounter } from '../../limits/memory.ts'
 /** Clients counted one by one; more of them within a window share one count. */
 const addressesMax = 20_000
 
-/** Charges a failure to an address: null to answer it, else the seconds until it is heard again. */
-export type ChargeFailure = (clientAddress: string) => Promise<number | null>
+/** Charges one to an address: null to answer it, else the seconds until it is heard again. */
+export type ChargeAddress = (clientAddress: string) => Promise<number | null>
 
 /** Creates a guard with nothing counted. */
-export function createFailureCharge(failures: {
+export function createAddressCharge({
+  count: quota,
+  windowSeconds,
+}: {
   readonly count: number
   readonly windowSeconds: number
-}): ChargeFailure {
+}): ChargeAddress {
   const counter = memoryCounter({ countersMax: addressesMax })
   const overflow = memoryCounter({ countersMax: 1 })
-  const { count: quota, windowSeconds } = failures
-  const limits: readonly Limit[] = [{ name: 'failures', quota, windowSeconds, onStoreDown: 'deny' }]
-  const treeOf = (key: string) => ({ shard: 'failures', nodes: [{ key, limits }] })
+  const limits: readonly Limit[] = [{ name: 'address', quota, windowSeconds, onStoreDown: 'deny' }]
+  const treeOf = (key: string) => ({ shard: 'address', nodes: [{ key, limits }] })
   const everybodyElse = treeOf('everybody else')
 
   return async (clientAddress) => {

@@ -1,32 +1,32 @@
 /**
- * How many failed authentications one client may cause before its failures are cut short. It counts
- * in this process's memory alone, so it holds with every store down (threats L13). A good key is
- * never counted here, and passes from any address.
+ * How often one client may ask what needs no good key (failed authentications, preflights) before it
+ * is cut short. It counts in this process's memory alone, so it holds with every store down (threats
+ * L13). A good key is never counted here, and passes from any address.
  */
 import RateLimiterMemory from 'rate-limiter-flexible/lib/RateLimiterMemory.js'
 import { addressBucket } from '../../lib/address.ts'
 
-export type FailureGuardOptions = {
-  /** Failures that are answered as what they are, per client and window. */
-  readonly failures?: number
-  /** The window opens with a client's first failure. */
-  readonly windowSeconds?: number
+export type AddressGuardOptions = {
+  /** What is answered per client and window. */
+  readonly count: number
+  /** The window opens with the first that a client asks. */
+  readonly windowSeconds: number
   /** Clients counted one by one; more of them within a window share one count. */
   readonly addressesMax?: number
 }
 
-export type FailureGuard = {
+export type AddressGuard = {
   /**
-   * Charges one failure to a client address (IPv6: its /64). null: answer the failure as it is.
-   * Otherwise answer `auth/too_many_failures`, with `Retry-After` of these seconds (>= 1).
+   * Charges one to a client address (IPv6: its /64). null: answer it. Otherwise answer 429, with
+   * `Retry-After` of these seconds (>= 1).
    */
   charge(clientAddress: string): Promise<number | null>
 }
 
 /** Creates a guard with nothing counted. */
-export function createFailureGuard(options: FailureGuardOptions = {}): FailureGuard {
-  const { failures = 20, windowSeconds = 10, addressesMax = 20_000 } = options
-  const limiter = new RateLimiterMemory({ points: failures, duration: windowSeconds })
+export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
+  const { count, windowSeconds, addressesMax = 20_000 } = options
+  const limiter = new RateLimiterMemory({ points: count, duration: windowSeconds })
   // The limiter would hold as many clients as ask. This names those being counted now, in the order
   // in which their windows end, so that a flood from ever new addresses cannot fill the memory.
   const countedUntil = new Map<string, number>()
