@@ -1,5 +1,5 @@
 /**
- * One large body through a server, up or down, and what the server's memory grew by meanwhile.
+ * One large body through a server, up or down, and the memory that the server held meanwhile.
  *
  *     node bench/transfer.ts up|down URL HEADERS BYTES
  */
@@ -14,17 +14,16 @@ import type { BenchServer } from './processes.ts'
 export type Direction = 'up' | 'down'
 
 /**
- * Moves `bytes` through `server` and answers how much more memory it held, at most, than before.
- * Throws when not every byte arrived.
+ * Moves `bytes` through `server` and answers the most memory it held, in bytes. Throws when not every
+ * byte arrived.
  */
-export async function measureGrowth(
+export async function measurePeak(
   server: BenchServer,
   direction: Direction,
   bytes: number,
 ): Promise<number> {
-  const before = (await server.usage()).rssBytes
   const moving = transfer(server, direction, bytes)
-  let most = before
+  let most = 0
   let moved = false
   const ended = moving.finally(() => {
     moved = true
@@ -34,11 +33,11 @@ export async function measureGrowth(
     await Promise.race([ended, delay(25)])
   }
   await moving
-  return most - before
+  return most
 }
 
 /** Moves a body in a process on the load's core. Throws when not every byte arrived. */
-export async function transfer(
+async function transfer(
   { url, headers }: BenchServer,
   direction: Direction,
   bytes: number,
