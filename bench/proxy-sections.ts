@@ -17,6 +17,7 @@ import {
   type Setting,
   spreadOf,
 } from './report.ts'
+import type { Spread } from './rounds.ts'
 import { benchStrain } from './strain.ts'
 
 const names: Readonly<Record<ProxyKind, string>> = {
@@ -98,7 +99,14 @@ export async function latency({ redisUrl, say }: Setting): Promise<Section> {
       fact('directly: median, 99th percentile', pair(direct)),
       fact('through the gate: median, 99th percentile', pair(gate)),
     ],
+    noise: noiseOfLatency(direct.p99Ms),
   }
+}
+
+/** An upstream that does nothing else answers within a millisecond or two. */
+function noiseOfLatency({ median }: Spread): string | null {
+  if (median < 5) return null
+  return `Latency is not to be relied on: the 99th percentile of the upstream alone was ${fineMillis(median)}, so something else used the machine.`
 }
 
 /** Large bodies and slow clients. */
