@@ -18,7 +18,7 @@ import {
   whole,
   yesNo,
 } from './fields.ts'
-import { pathFault } from './path.ts'
+import { basePathFault, pathFault } from './path.ts'
 
 /** Operator keys belong to no platform. */
 export const presetNames = Object.keys(presets).filter((name) => name !== 'operator')
@@ -255,6 +255,22 @@ export const fileSchema = section({
   })
     .prefault({})
     .describe('How keys are verified.'),
+  management: section({
+    basePath: judged('must be a path such as /v1', basePathFault)
+      .default('/v1')
+      .describe('The path below which the management API is.'),
+    hosts: list(judged('must be a host name', hostFault))
+      .default([])
+      .describe('The hosts that have the management API. None: every host.'),
+    rotation: section({
+      test: duration('1d', '3650d').prefault('180d').describe('For keys of test.'),
+      live: duration('1d', '3650d').prefault('90d').describe('For keys of live.'),
+    })
+      .prefault({})
+      .describe("After how long a key's secret is due to be rotated. Lists show it."),
+  })
+    .prefault({})
+    .describe('The management API: keys, tenants, audit.'),
   log: section({
     level: z
       .enum(['debug', 'info', 'warn', 'error', 'silent'])
