@@ -19,8 +19,11 @@ export type Memory<V> = {
    * rejects as `ask` did.
    */
   learn(name: string, now: number, ask: () => Promise<V | undefined>): Promise<V | undefined>
-  /** Forgets everything, answers still under way included. */
-  forget(): void
+  /**
+   * Forgets everything, or the answers that are so; in either case also what is still under way,
+   * which may have been asked before the change that made somebody call this.
+   */
+  forget(so?: (value: V) => boolean): void
   readonly size: number
 }
 
@@ -81,9 +84,10 @@ export function createMemory<V>({ entriesMax, ttlMs, staleMs }: MemoryOptions): 
       flights.set(name, flight)
       return flight
     },
-    forget() {
+    forget(so) {
       epoch++
-      entries.clear()
+      if (so === undefined) entries.clear()
+      else entries.deleteWhere(({ value }) => so(value))
       flights.clear()
     },
     get size() {

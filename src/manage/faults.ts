@@ -1,0 +1,96 @@
+/**
+ * What is wrong with a management request, field by field and all at once. What zod found is said in
+ * the words of the API: where it stands, what is wrong, and what was probably meant. No message
+ * repeats a value, which may be a secret in the wrong place.
+ */
+import { z } from '@hono/zod-openapi'
+import { suggest } from '../lib/nearest.ts'
+import { type FieldError, Problem } from '../problem.ts'
+
+type Issue = z.core.$ZodIssue
+/** Where fields of a request stand. */
+export type Place = 'body' | 'query' | 'path' | 'header'
+
+const between = '\n'
+
+/** An object that takes these fields and no others; an unknown one is refused with the nearest name. */
+export const fields = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject(shape, {
+    error: ({ code }) => {
+      if (code === 'invalid_type') return 'must be an object'
+      // `faultsOf` takes the names apart again: an issue does not say what it was looked up in.
+      return code === 'unrecognized_keys' ? Object.keys(shape).join(between) : undefined
+    },
+  })
+
+/** Text that `error` describes: "must be …". */
+export const text = (pattern: RegExp, error: string) => z.string({ error }).regex(pattern, { error })
+
+/** A list of at most `max`, without repetitions. */
+export const list = <Item extends z.ZodType>(item: Item, max: number) =>
+  z
+    .array(item, { error: 'must be a list' })
+    .max(max, { error: `must have at most ${max} entries` })
+
+/** One of these words; another is refused with the nearest. */
+export const word = <const Words extends readonly [string, ...string[]]>(words: Words) =>
+  z.enum(words, { error: `must be one of ${words.join(', ')}` })
+
+/** Every fault in what zod found, in the order of the request. */
+export function faultsOf(issues: readonly Issue[], place: Place): FieldError[] {
+  return issues.flatMap((issue) => faultOf(issue, [place]))
+}
+
+/** Throws `request/invalid` with these faults; returns when there are none. */
+export function refuse(faults: readonly FieldError[]): void {
+  if (faults.length === 0) return
+  const param = faults.length === 1 ? faults[0]?.location.replace(/^[a-z]+\./, '') : undefined
+  throw new Problem('request/invalid', { errors: faults.slice(0, 100), ...(param && { param }) })
+}
+
+/** A fault that no schema sees. `location`: `body.permissions[0]`. */
+export const fault = (location: string, message: string, fix?: string): FieldError =>
+  fix === undefined
+    ? { location, code: 'invalid', message }
+    : { location, code: 'invalid', message, fix }
+
+function faultOf(issue: Issue, above: readonly PropertyKey[]): FieldError[] {
+  const path = [...above, ...issue.path]
+  const location = locationOf(path)
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((name) => unknownField(locationOf([...path, name]), name, issue.message))
+  }
+  if (issue.code === 'invalid_union') return unionFaults(issue, above)
+  // zod leaves the input out of its issues, and says of a missing field what it wanted instead.
+  if (issue.code === 'invalid_type' && issue.input === undefined && isMissing(issue)) {
+    return [{ location, code: 'required', message: 'is required', fix: `it ${issue.message}` }]
+  }
+  return [{ location, code: 'invalid', message: issue.message }]
+}
+
+const isMissing = (issue: Issue): boolean => issue.path.length > 0 && 'missing' in issue
+
+function unknownField(location: string, name: string, known: string): FieldError {
+  const fix = suggest(name, known.split(between))
+  const found = { location, code: 'unknown_field', message: 'is not a field of this request' }
+  return fix === undefined ? found : { ...found, fix }
+}
+
+/** The findings of the alternative whose kind of value this is. */
+function unionFaults(
+  { errors, path }: z.core.$ZodIssueInvalidUnion,
+  above: readonly PropertyKey[],
+): FieldError[] {
+  const wrongKind = (issue: Issue) => issue.code === 'invalid_type' && issue.path.length === 0
+  const meant = errors.find((issues) => !issues.some(wrongKind)) ?? errors[0] ?? []
+  return meant.flatMap((issue) => faultOf(issue, [...above, ...path]))
+}
+
+function locationOf(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((all, step) => {
+    if (typeof step === 'number') return `${all}[${step}]`
+    // What was sent as a name is shown shortened, and cannot move a cursor.
+    const name = String(step).slice(0, 64).replaceAll(/[^\x20-\x7e]/g, '?')
+    return all === '' ? name : `${all}.${name}`
+  }, '')
+}
