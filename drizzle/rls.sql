@@ -33,7 +33,8 @@ create or replace function postern.show_key(k postern.api_keys, s postern.api_ke
 as $$
   select jsonb_build_object(
     'id', k.id, 'platform', k.platform, 'environment', k.environment, 'class', k.class,
-    'name', k.name, 'prefix', k.prefix, 'ref', k.ref, 'last4', s.last4, 'tenants', k.tenants,
+    'name', k.name, 'prefix', k.prefix, 'ref', k.ref, 'last4', s.last4, 'secretId', s.id,
+    'tenants', k.tenants,
     'permissions', k.permissions, 'restrictions', k.restrictions, 'limits', k.limits,
     'expiresAt', floor(extract(epoch from least(k.expires_at, s.expires_at)) * 1000),
     'revoked', k.revoked_at is not null, 'disabled', k.disabled_at is not null,

@@ -16,7 +16,7 @@ import { readKeyRecord } from './root.ts'
 export type StoredDigest = { readonly pepperVersion: number; readonly digest: Uint8Array }
 
 /** An API key to store, with the digest of its first secret. `revoked` and `disabled` begin false. */
-export type NewKey = Omit<KeyRecord, 'revoked' | 'disabled' | 'pepperVersion'> & {
+export type NewKey = Omit<KeyRecord, 'revoked' | 'disabled' | 'pepperVersion' | 'secretId'> & {
   readonly secret: StoredDigest
 }
 

@@ -58,6 +58,7 @@ const keyRecord = z.object({
   prefix: z.string(),
   ref: z.string(),
   last4: z.string(),
+  secretId: z.string(),
   tenants: z.array(z.string()).nullable(),
   permissions: z.array(z.string()),
   restrictions,
