@@ -15,7 +15,14 @@ import { shapeFaults } from './config/issues.ts'
 import type { Environment } from './config/plain.ts'
 import { type ConfigError, type Fault, pathText } from './config/report.ts'
 import { type ConfigFile, fileSchema } from './config/schema.ts'
-import type { EnvironmentName, LimitPlan, Platform, Route, Scheme, TenantRecord } from './context.ts'
+import type {
+  EnvironmentName,
+  LimitPlan,
+  Platform,
+  Route,
+  Scheme,
+  TenantRecord,
+} from './context.ts'
 import { presets } from './keys/schemes.ts'
 
 /** What a deployment was told to be. Frozen all the way down. */

@@ -35,7 +35,7 @@ const floors: Readonly<Record<string, Floor>> = {
   handlers: { sees: [...ground, 'db', 'handler'], packages: ['hono', 'zod', 'drizzle-orm'] },
   config: { sees: [...ground, ...rooms, 'own-paths'], packages: ['yaml', 'zod', 'ipaddr.js'] },
   manage: {
-    sees: [...ground, ...rooms, 'db', 'docs'],
+    sees: [...ground, ...rooms, 'db', 'docs', 'own-paths'],
     packages: ['hono', 'zod', '@hono/zod-openapi', 'drizzle-orm'],
   },
   gateway: { sees: [...below, 'manage'], packages: ['hono'] },

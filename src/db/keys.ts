@@ -124,6 +124,8 @@ export type KeyFilter = {
   readonly name?: string | null
   /** Keys that may be used for this tenant: those bound to it, and those bound to none. */
   readonly tenant?: string | null
+  /** Keys that are bound to tenants, and to these alone. */
+  readonly within?: readonly string[] | null
 }
 
 export type Rotation = {

@@ -110,8 +110,8 @@ export function createTenants(options: TenantsOptions): Tenants {
   }
 }
 
-/** A key with exactly one tenant implies it; a key with several, or for all, does not. */
-function impliedBy({ tenants }: KeyRecord): string | null {
+/** The tenant that a key implies: its only one. null for a key with several, or for all. */
+export function impliedBy({ tenants }: KeyRecord): string | null {
   return tenants !== null && tenants.length === 1 ? tenants[0]! : null
 }
 

@@ -77,12 +77,7 @@ export type Verifier = {
    * The same of what the store says now, whatever is remembered: for calls that change keys, so that
    * a key revoked a moment ago cannot make another (threats V9). Remembers nothing of a good key.
    */
-  verifyNow(
-    key: string,
-    platform: Platform,
-    now: number,
-    clientAddress: string,
-  ): Promise<Verdict>
+  verifyNow(key: string, platform: Platform, now: number, clientAddress: string): Promise<Verdict>
   /** Forgets every key, or all secrets of one, so that a change in the store is seen at once. */
   forget(keyId?: string): void
   /** How much is held: known keys, unknown keys, lookups under way or waiting. */

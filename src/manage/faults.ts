@@ -24,13 +24,12 @@ export const fields = <Shape extends z.ZodRawShape>(shape: Shape) =>
   })
 
 /** Text that `error` describes: "must be …". */
-export const text = (pattern: RegExp, error: string) => z.string({ error }).regex(pattern, { error })
+export const text = (pattern: RegExp, error: string) =>
+  z.string({ error }).regex(pattern, { error })
 
 /** A list of at most `max`, without repetitions. */
 export const list = <Item extends z.ZodType>(item: Item, max: number) =>
-  z
-    .array(item, { error: 'must be a list' })
-    .max(max, { error: `must have at most ${max} entries` })
+  z.array(item, { error: 'must be a list' }).max(max, { error: `must have at most ${max} entries` })
 
 /** One of these words; another is refused with the nearest. */
 export const word = <const Words extends readonly [string, ...string[]]>(words: Words) =>
@@ -41,11 +40,18 @@ export function faultsOf(issues: readonly Issue[], place: Place): FieldError[] {
   return issues.flatMap((issue) => faultOf(issue, [place]))
 }
 
-/** Throws `request/invalid` with these faults; returns when there are none. */
+const faultsMax = 100
+
+/** `request/invalid` with these faults, the first hundred written out. */
+export function invalid(faults: readonly FieldError[]): Problem {
+  const param = faults[0]?.location.replace(/^(?:body|query|path|header)\./, '')
+  const errors = faults.slice(0, faultsMax)
+  return new Problem('request/invalid', { errors, ...(param !== undefined && { param }) })
+}
+
+/** Throws `invalid`, unless there are no faults. */
 export function refuse(faults: readonly FieldError[]): void {
-  if (faults.length === 0) return
-  const param = faults.length === 1 ? faults[0]?.location.replace(/^[a-z]+\./, '') : undefined
-  throw new Problem('request/invalid', { errors: faults.slice(0, 100), ...(param && { param }) })
+  if (faults.length > 0) throw invalid(faults)
 }
 
 /** A fault that no schema sees. `location`: `body.permissions[0]`. */
@@ -90,7 +96,9 @@ function locationOf(path: readonly PropertyKey[]): string {
   return path.reduce<string>((all, step) => {
     if (typeof step === 'number') return `${all}[${step}]`
     // What was sent as a name is shown shortened, and cannot move a cursor.
-    const name = String(step).slice(0, 64).replaceAll(/[^\x20-\x7e]/g, '?')
+    const name = String(step)
+      .slice(0, 64)
+      .replaceAll(/[^\x20-\x7e]/g, '?')
     return all === '' ? name : `${all}.${name}`
   }, '')
 }

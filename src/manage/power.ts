@@ -12,13 +12,7 @@ import { inRange, parseRange } from '../lib/address.ts'
 /** What of a key says how much it can do. */
 export type Power = Pick<
   KeyRecord,
-  | 'environment'
-  | 'class'
-  | 'tenants'
-  | 'permissions'
-  | 'restrictions'
-  | 'limits'
-  | 'expiresAt'
+  'environment' | 'class' | 'tenants' | 'permissions' | 'restrictions' | 'limits' | 'expiresAt'
 >
 
 /** The fields in which `child` could do what `parent` cannot; empty when it could not. */
@@ -40,8 +34,7 @@ export function excess(parent: Power, child: Power): (keyof Power)[] {
 
 /** Whoever may rotate every key may let a key rotate itself. */
 export const mayGrant = (grants: readonly string[], permission: string): boolean =>
-  permits(grants, permission) ||
-  (permission === 'self:rotate' && permits(grants, 'admin:keys'))
+  permits(grants, permission) || (permission === 'self:rotate' && permits(grants, 'admin:keys'))
 
 /** null is everything. */
 function isSubset(child: readonly string[] | null, parent: readonly string[] | null): boolean {

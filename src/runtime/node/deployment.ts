@@ -13,6 +13,7 @@ import { forward } from './forward.ts'
 import { createFront, type Front } from './front.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
+import { readReferenceScript } from './reference-script.ts'
 import { openStorage, type Storage } from './storage.ts'
 
 export type Deployment = {
@@ -72,12 +73,14 @@ async function wire(
     defer: deferred.defer,
     health: () => healthOf(storage, redis, draining),
   }
-  const build = ({ platforms, keys, server }: Config): Gateway =>
+  const build = ({ platforms, keys, server, management }: Config): Gateway =>
     createGateway(
       {
         platforms,
         keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
         limits: { local, nodeShare: 1 / server.nodes },
+        management: { ...management, readScript: readReferenceScript },
+        masterKey: secrets.masterKey,
         publicUrl: server.publicUrl,
       },
       ports,

@@ -75,8 +75,8 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
 }
 
 function gatewayOptions(
-  { platforms, keys, server }: Config,
-  { peppers }: RootSecrets,
+  { platforms, keys, server, management }: Config,
+  { peppers, masterKey }: RootSecrets,
 ): GatewayOptions {
   return {
     platforms,
@@ -93,6 +93,9 @@ function gatewayOptions(
       lookupsMax: Number.POSITIVE_INFINITY,
     },
     limits: { local: memoryCounter(), nodeShare: 1 / server.nodes },
+    // The script of the reference page would be most of the bundle.
+    management: { ...management, readScript: null },
+    masterKey,
     publicUrl: server.publicUrl,
   }
 }
