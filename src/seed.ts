@@ -3,14 +3,7 @@
  * rows of theirs that differ by tenant and environment, and one key of each prefix. Keys are random
  * and returned once; nothing here is a shared default.
  */
-import type {
-  EnvironmentName,
-  KeyPrefix,
-  KeyRecord,
-  Platform,
-  Sql,
-  TenantRecord,
-} from './context.ts'
+import type { EnvironmentName, KeyPrefix, Platform, Sql, TenantRecord } from './context.ts'
 import type { Credentials } from './db/credentials.ts'
 import { subscriptions } from './db/schema.ts'
 import { bindDb } from './db/scope.ts'
@@ -42,7 +35,7 @@ export async function seedPlatform(
   stores: SeedStores,
 ): Promise<readonly SeededKey[] | null> {
   const { credentials } = stores
-  if ((await credentials.listKeys(platform.id)).length > 0) return null
+  if (await credentials.hasKeys(platform.id)) return null
   const tenants = records.map(({ id }) => id)
   for (const { id, suspended } of records) {
     await credentials.insertTenant(platform.id, id)
@@ -72,7 +65,7 @@ export async function seedPlatform(
 
 /** Makes the operator key of a deployment that has none; null when it has one. */
 export async function seedOperator(stores: SeedStores): Promise<SeededKey | null> {
-  if ((await stores.credentials.listKeys(operatorPlatformId)).length > 0) return null
+  if (await stores.credentials.hasKeys(operatorPlatformId)) return null
   const [prefix] = presets.operator.prefixes
   if (prefix === undefined) throw new Error('the operator scheme has no prefix')
   const key = await issue(operatorPlatformId, prefix, null, ['*'], stores, 'OPERATOR')
@@ -90,14 +83,14 @@ export async function seededKeys(
   platform: Platform | null,
   credentials: Credentials,
 ): Promise<readonly SeededRecord[]> {
-  const stored = await credentials.listKeys(platform?.id ?? operatorPlatformId)
-  return stored.filter(isSeeded).map(({ name, prefix, ref }) => ({
-    name: name.slice(local.length),
-    start: `${prefix}${ref}_`,
-  }))
+  const stored = await credentials.listKeys(platform?.id ?? operatorPlatformId, local)
+  return stored
+    .filter(({ revoked }) => !revoked)
+    .map(({ name, prefix, ref }) => ({
+      name: name.slice(local.length),
+      start: `${prefix}${ref}_`,
+    }))
 }
-
-const isSeeded = ({ name, revoked }: KeyRecord): boolean => name.startsWith(local) && !revoked
 
 async function issue(
   platform: string,

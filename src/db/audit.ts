@@ -6,6 +6,16 @@
  * rows and nothing else. The danger is a secret in `changes`; who writes an event shows dots instead.
  */
 import type { Actor, Sql } from '../context.ts'
+import {
+  Conditions,
+  everyRow,
+  type Page,
+  type Paging,
+  type Place,
+  pageClauses,
+  placeText,
+  toPage,
+} from './page.ts'
 
 /**
  * Who acts, from where, and in which request. A change made by an API key or an operator is carried
@@ -51,23 +61,6 @@ export type AuditEvent = {
   readonly changes: Changes
 }
 
-/**
- * Where a page ended: what the next one begins behind. Exact to the microsecond, so it is text;
- * it comes from `next` of a page and goes back as it was.
- */
-export type Place = { readonly at: string; readonly id: string }
-
-/** A page of a list. `next` is null when there is no more. */
-export type Page<Row> = { readonly rows: readonly Row[]; readonly next: Place | null }
-
-/** Which page. `limit` is a positive integer. */
-export type Paging = {
-  /** By creation: `desc` has the newest first. */
-  readonly order: 'asc' | 'desc'
-  readonly after?: Place | null
-  readonly limit: number
-}
-
 /** Which events. Left out or null: all. Times in milliseconds since 1970. */
 export type AuditFilter = {
   /** The id of who acted. */
@@ -89,6 +82,30 @@ export type AuditStore = {
 }
 
 /** Builds the reads on the gateway role's connections. */
-export function createAuditStore(_sql: Sql): AuditStore {
-  throw new Error('not written yet')
+export function createAuditStore(sql: Sql): AuditStore {
+  async function list(platform: string, filter: AuditFilter & Paging): Promise<Page<AuditEvent>> {
+    const where = new Conditions()
+      .add('actor_id = ?', filter.actor)
+      .add('action = ?', filter.action)
+      .add('resource_id = ?', filter.resource)
+      .add('at >= to_timestamp(?::float8 / 1000)', filter.since)
+      .add('at < to_timestamp(?::float8 / 1000)', filter.until)
+    const text = `select ${event} as event, ${placeText('at')} as place
+      from postern.audit_events where ${pageClauses(where, 'at', filter)}`
+    const { rows } = await sql.query<Row>({ platform }, { text, values: where.values })
+    return toPage(rows, filter.limit, (row) => row.event)
+  }
+
+  return {
+    list,
+    exportAll: (platform, filter = {}) =>
+      everyRow(1000, (paging) => list(platform, { ...filter, ...paging })),
+  }
 }
+
+type Row = { readonly event: AuditEvent; readonly place: Place }
+
+const event = `jsonb_build_object('id', id, 'at', floor(extract(epoch from at) * 1000),
+  'action', action, 'actor', jsonb_build_object('kind', actor_kind, 'id', actor_id),
+  'address', address, 'requestId', request_id,
+  'resource', jsonb_build_object('kind', resource_kind, 'id', resource_id), 'changes', changes)`

@@ -9,6 +9,8 @@
  * again after a minute, and then the request is carried out once more.
  */
 import type { Sql } from '../context.ts'
+import { sha256Name } from '../lib/digest.ts'
+import { newId } from '../lib/id.ts'
 
 /** What an Idempotency-Key is unique in. `path` is canonical. */
 export type IdempotencyScope = {
@@ -50,6 +52,88 @@ export type IdempotencyStore = {
 }
 
 /** Builds the store on the gateway role's connections. */
-export function createIdempotencyStore(_sql: Sql): IdempotencyStore {
-  throw new Error('not written yet')
+export function createIdempotencyStore(sql: Sql): IdempotencyStore {
+  return {
+    async begin(scope, key, digest) {
+      const { platform } = scope
+      const id = idOf(scope, key)
+      const claim = newId('clm_')
+      // A row that is there already may be gone by the time it is read; then the claim is made anew.
+      for (let attempt = 0; attempt < attemptsMax; attempt++) {
+        const made = await sql.query({ platform }, { text: claiming, values: [id, digest, claim] })
+        if (made.rowCount === 1) return { state: 'fresh', claim }
+        const { rows } = await sql.query<Row>({ platform }, { text: reading, values: [id, digest] })
+        const row = rows[0]
+        if (row === undefined) continue
+        if (!row.same) return { state: 'mismatch' }
+        if (row.status === null || row.body === null) return { state: 'in_progress' }
+        return { state: 'done', status: row.status, body: row.body, sealed: row.sealed }
+      }
+      return { state: 'in_progress' }
+    },
+    async finish(scope, key, claim, { status, body, sealed }) {
+      const { rowCount } = await sql.query(
+        { platform: scope.platform },
+        {
+          text: `update postern.idempotency_keys
+            set state = 'done', status = $3, body = $4, sealed = $5
+            where id = $1 and claim = $2 and state = 'in_progress'`,
+          values: [idOf(scope, key), claim, status, body, sealed],
+        },
+      )
+      return rowCount === 1
+    },
+    async forget(scope, key, claim) {
+      await sql.query(
+        { platform: scope.platform },
+        {
+          text: `delete from postern.idempotency_keys
+            where id = $1 and claim = $2 and state = 'in_progress'`,
+          values: [idOf(scope, key), claim],
+        },
+      )
+    },
+    async sweep(platform) {
+      await sql.query({ platform }, { text: unsealing })
+      const { rowCount } = await sql.query({ platform }, { text: removing })
+      return rowCount ?? 0
+    },
+  }
 }
+
+const attemptsMax = 5
+
+type Row = {
+  readonly same: boolean
+  readonly status: number | null
+  readonly body: string | null
+  readonly sealed: Uint8Array | null
+}
+
+/** One text for each (scope, key): JSON leaves no two ways to read it (threats T16). */
+const idOf = ({ credential, method, path }: IdempotencyScope, key: string): string =>
+  sha256Name(JSON.stringify([credential, method, path, key]))
+
+// Free: nobody had it, its time is over, or whoever had it is long gone.
+const claiming = `
+  insert into postern.idempotency_keys as i (id, digest, claim, expires_at)
+  values ($1, $2, $3, now() + interval '24 hours')
+  on conflict (platform, id) do update set digest = excluded.digest, claim = excluded.claim,
+    state = 'in_progress', status = null, body = null, sealed = null, created_at = now(),
+    expires_at = excluded.expires_at
+  where i.expires_at <= now() or (i.state = 'in_progress' and i.digest = excluded.digest
+    and i.created_at < now() - interval '1 minute')`
+
+const reading = `
+  select digest = $2 as same, status, body,
+    case when created_at > now() - interval '10 minutes' then sealed end as sealed
+  from postern.idempotency_keys where id = $1 and expires_at > now()`
+
+const unsealing = `
+  update postern.idempotency_keys set sealed = null
+  where sealed is not null and created_at <= now() - interval '10 minutes'`
+
+const removing = `
+  delete from postern.idempotency_keys where id in (
+    select id from postern.idempotency_keys where expires_at <= now()
+    order by expires_at limit 10000)`

@@ -8,8 +8,30 @@
  * has just been revoked, so the actor's row is read and held in the same transaction (threats V9).
  * No change is committed without its audit event, and no event without the change.
  */
-import type { Actor, EnvironmentName, KeyClass, Limit, Restrictions, Sql } from '../context.ts'
-import type { Acting, Page, Paging } from './audit.ts'
+import type {
+  Actor,
+  EnvironmentName,
+  KeyClass,
+  Limit,
+  Restrictions,
+  Sql,
+  SqlTransaction,
+} from '../context.ts'
+import type { Acting } from './audit.ts'
+import { change, type Done, kept, note, undone } from './change.ts'
+import {
+  byId,
+  changedFields,
+  insertKeys,
+  type KeyRow,
+  mustRead,
+  readKey,
+  setClauses,
+  shown,
+  statusOf,
+} from './key-rows.ts'
+import { Conditions, type Page, type Paging, pageClauses, placeText, toPage } from './page.ts'
+import { noteDue, rotateKey, settleQuiet } from './rotation.ts'
 
 /** How a key stands, in one word; of several that apply, the first in this order. */
 export type KeyStatus =
@@ -228,6 +250,183 @@ export type KeyStore = {
 }
 
 /** Builds the store on the gateway role's connections. */
-export function createKeyStore(_sql: Sql): KeyStore {
-  throw new Error('not written yet')
+export function createKeyStore(sql: Sql): KeyStore {
+  async function list(platform: string, which: KeyFilter & Paging): Promise<Page<StoredKey>> {
+    const where = new Conditions()
+      .add('k.environment = ?', which.environment)
+      .add('k.class = ?', which.class)
+      .add('k.name = ?', which.name)
+      .add('(k.tenants is null or ? = any (k.tenants))', which.tenant)
+      .add('k.tenants <@ ?::text[]', which.within)
+      .add(`${statusOf} = ?`, which.status)
+    // The page first: the rest is read for its rows alone.
+    const text = `select ${shown} as key, ${placeText('created_at')} as place
+      from (select * from postern.api_keys k where ${pageClauses(where, 'created_at', which)}) k
+      order by created_at ${which.order}, id ${which.order}`
+    const { rows } = await sql.query<KeyRow>({ platform }, { text, values: where.values })
+    return toPage(rows, which.limit, (row) => readKey(row.key))
+  }
+
+  /** Changes one key, which is held. `work` gets it as it is, unless there is none. */
+  const alter = <T>(
+    platform: string,
+    id: string,
+    acting: Acting,
+    work: (transaction: SqlTransaction, before: StoredKey) => Promise<Done<T>>,
+  ): Promise<T | 'actor_gone' | null> =>
+    change<T | null>(sql, platform, acting, id, async (transaction) => {
+      const { rows } = await transaction.query<KeyRow>(byId(id))
+      return rows[0] === undefined ? undone(null) : work(transaction, readKey(rows[0].key))
+    })
+
+  return {
+    list,
+    async find(platform, id) {
+      const { rows } = await sql.query<KeyRow>({ platform }, byId(id))
+      return rows[0] === undefined ? null : readKey(rows[0].key)
+    },
+    create: (platform, key, acting) =>
+      change<StoredKey | 'conflict'>(sql, platform, acting, null, async (transaction) => {
+        const { whole } = await insertKeys(transaction, [key], acting, 'api_key.created')
+        return whole.has(key.id) ? kept(await mustRead(transaction, key.id)) : undone('conflict')
+      }),
+    update: (platform, id, version, changes, acting) =>
+      alter<StoredKey | 'changed' | 'revoked'>(
+        platform,
+        id,
+        acting,
+        async (transaction, before) => {
+          if (before.revokedAt !== null) return undone('revoked')
+          if (before.version !== version) return undone('changed')
+          const fields = changedFields(before, changes)
+          if (Object.keys(fields).length === 0) return undone(before)
+          await transaction.query(setClauses(id, changes))
+          await note(transaction, acting, 'api_key.updated', id, fields)
+          return kept(await mustRead(transaction, id))
+        },
+      ),
+    revoke: (platform, id, acting) =>
+      alter<Settled>(platform, id, acting, async (transaction, before) => {
+        if (before.revokedAt !== null) return undone({ key: before, done: false })
+        await transaction.query(touch(id, 'revoked_at = clock_timestamp()'))
+        const fields = { status: [before.status, 'revoked'] } as const
+        await note(transaction, acting, 'api_key.revoked', id, fields)
+        return kept({ key: await mustRead(transaction, id), done: true })
+      }),
+    setDisabled: (platform, id, disabled, acting) =>
+      alter<Settled | 'revoked'>(platform, id, acting, async (transaction, before) => {
+        if (before.revokedAt !== null) return undone('revoked')
+        if ((before.disabledAt !== null) === disabled) return undone({ key: before, done: false })
+        await transaction.query(
+          touch(id, disabled ? 'disabled_at = clock_timestamp()' : 'disabled_at = null'),
+        )
+        const action = disabled ? 'api_key.disabled' : 'api_key.enabled'
+        await note(transaction, acting, action, id, { disabled: [!disabled, disabled] })
+        return kept({ key: await mustRead(transaction, id), done: true })
+      }),
+    rotate: (platform, id, rotation, acting) =>
+      alter(platform, id, acting, (transaction, before) =>
+        rotateKey(transaction, before, rotation, acting),
+      ),
+    importMany: (platform, keys, acting) => importMany(sql, platform, keys, acting),
+    exportAll: (platform) => exportAll(sql, platform, list),
+    settleRotations: (platform) => settleQuiet(sql, platform),
+    rotationDue: (platform, maxAgeSeconds) => noteDue(sql, platform, maxAgeSeconds),
+  }
+}
+
+const touch = (id: string, set: string) => ({
+  text: `update postern.api_keys set ${set}, version = version + 1,
+    updated_at = clock_timestamp() where id = $1`,
+  values: [id],
+})
+
+const importedAtOnce = 1000
+const exportedAtOnce = 500
+
+async function importMany(
+  sql: Sql,
+  platform: string,
+  keys: readonly NewKey[],
+  acting: Acting,
+): Promise<readonly Imported[] | 'actor_gone'> {
+  const ids = new Set<string>()
+  // Of two with one id, which the database would take for one key with two secrets, the first counts.
+  const first = new Set(keys.filter(({ id }) => !ids.has(id) && ids.add(id)))
+  const stored = new Set<NewKey>()
+  for (let at = 0; at < keys.length; at += importedAtOnce) {
+    const part = keys.slice(at, at + importedAtOnce).filter((key) => first.has(key))
+    const imported = await importPart(sql, platform, part, acting)
+    if (imported === 'actor_gone') return imported
+    for (const key of imported) stored.add(key)
+  }
+  return keys.map((key) => ({
+    id: key.id,
+    outcome: stored.has(key) ? 'imported' : 'conflict',
+  }))
+}
+
+/**
+ * A key is stored with its secret or not at all. A secret that is taken, on whatever platform, is
+ * seen only when its key has been inserted: then all is undone and tried again without that key.
+ */
+async function importPart(
+  sql: Sql,
+  platform: string,
+  keys: readonly NewKey[],
+  acting: Acting,
+): Promise<readonly NewKey[] | 'actor_gone'> {
+  let left = keys
+  while (left.length > 0) {
+    const part = left
+    const result = await change(sql, platform, acting, null, async (transaction) => {
+      const inserted = await insertKeys(transaction, part, acting, 'api_key.imported')
+      return inserted.half.size === 0 ? kept(inserted) : undone(inserted)
+    })
+    if (result === 'actor_gone') return result
+    const { whole, half } = result
+    if (half.size === 0) return part.filter(({ id }) => whole.has(id))
+    left = part.filter(({ id }) => !half.has(id))
+  }
+  return []
+}
+
+async function* exportAll(
+  sql: Sql,
+  platform: string,
+  list: KeyStore['list'],
+): AsyncGenerator<ExportedKey, void, undefined> {
+  let after: Page<StoredKey>['next'] = null
+  do {
+    const page: Page<StoredKey> = await list(platform, {
+      order: 'asc',
+      after,
+      limit: exportedAtOnce,
+    })
+    const secrets = await secretsOf(
+      sql,
+      platform,
+      page.rows.map(({ id }) => id),
+    )
+    for (const key of page.rows) yield { key, secrets: secrets.get(key.id) ?? [] }
+    after = page.next
+  } while (after !== null)
+}
+
+async function secretsOf(
+  sql: Sql,
+  platform: string,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, ExportedKey['secrets']>> {
+  const { rows } = await sql.query<ExportedKey['secrets'][number] & { keyId: string }>(
+    { platform },
+    {
+      text: `select key_id as "keyId", id, digest, pepper_version as "pepperVersion", last4
+        from postern.api_key_secrets
+        where key_id = any ($1) and (expires_at is null or expires_at > now())
+        order by (superseded_by is null) desc, created_at desc`,
+      values: [ids],
+    },
+  )
+  return Map.groupBy(rows, ({ keyId }) => keyId)
 }

@@ -35,13 +35,15 @@ export type Root = {
 }
 
 const words = z.array(z.string()).nullable().default(null)
-const restrictions = z.strictObject({
+/** What a key is held to, as it is stored. Anything more or else is refused. */
+export const restrictions = z.strictObject({
   ips: words,
   origins: words,
   referrers: words,
   endpoints: words,
 })
-const limit = z.object({
+/** A limit of a key, as it is stored. */
+export const limit = z.object({
   name: z.string(),
   quota: z.number(),
   windowSeconds: z.number(),

@@ -57,6 +57,33 @@ export type UsageStore = {
 }
 
 /** Builds the store on the gateway role's connections. */
-export function createUsageStore(_sql: Sql): UsageStore {
-  throw new Error('not written yet')
+export function createUsageStore(sql: Sql): UsageStore {
+  return {
+    async addUsage(platform, { id, entries }) {
+      if (entries.length === 0) return 0
+      const { rows } = await sql.query<{ counted: number }>(
+        { platform },
+        {
+          text: 'select postern.add_usage($1, $2) as counted',
+          values: [id, JSON.stringify(entries)],
+        },
+      )
+      return rows[0]?.counted ?? 0
+    },
+    async usageOf(platform, keyId, from, to) {
+      const { rows } = await sql.query<{ day: UsageDay }>(
+        { platform },
+        { text: days, values: [keyId, from, to] },
+      )
+      return rows.map(({ day }) => day)
+    },
+  }
 }
+
+const days = `
+  select jsonb_build_object('day', day, 'environment', environment, 'billable', billable,
+    'requests', requests, 'errors', errors, 'bytesIn', bytes_in, 'bytesOut', bytes_out,
+    'lastUsedAt', floor(extract(epoch from last_used_at) * 1000), 'lastAddress', last_address,
+    'lastOrigin', last_origin) as day
+  from postern.usage_days u where key_id = $1 and u.day between $2::date and $3::date
+  order by u.day`

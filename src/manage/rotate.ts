@@ -99,7 +99,8 @@ export function rotations(desk: Desk): ManageApp {
     const asked = c.req.valid('param').id
     const id = asked === 'self' ? record.id : asked
     const key = call.reached(await keys.find(platform.id, id))
-    if (id !== record.id) demandWithin(await boundsOf(desk, call), key, 'path')
+    const bounds = id === record.id ? null : await boundsOf(desk, call)
+    demandWithin(bounds, key, 'path')
     const { overlap = '24h', overlap_from: from = 'first_use', ...input } = c.req.valid('json')
     const quietHours = input.end_after_quiet_hours ?? null
     const made = generateKey(prefixFor(key, platform.scheme), key.ref === '' ? undefined : key.ref)
@@ -113,10 +114,17 @@ export function rotations(desk: Desk): ManageApp {
       overlapSeconds: typeof overlap === 'number' ? overlap : presets[overlap],
       from,
       quietSeconds: quietHours === null ? null : Math.round(quietHours * 3600),
-      ifSecret: null,
+      // Of several at once, one: each would end the secret that another has just been shown.
+      ifSecret: key.secrets[0]?.id ?? null,
     }
-    const rotated = settled(await keys.rotate(platform.id, id, rotation, call.acting))
+    const answer = await keys.rotate(platform.id, id, rotation, call.acting)
+    if (answer === 'changed') {
+      throw new Problem('resource/conflict', { detail: 'The key was rotated by another just now.' })
+    }
+    const rotated = settled(answer)
     desk.forgetKey(id)
+    // It may have been made stronger in between: then nobody is shown the secret.
+    demandWithin(bounds, rotated, 'path')
     c.header('etag', etagOf(rotated))
     return c.json(
       { success: true as const, data: { ...showKey(rotated, rotationMs), key: made.key } },

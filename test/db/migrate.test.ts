@@ -5,6 +5,8 @@ import { migrateDatabase, readMigrations } from '../../src/runtime/node/migratio
 import { clusterUrl, createDatabase, type TestDatabase, withClient } from '../database.ts'
 import { run } from '../process.ts'
 
+const tags = ['0000_postern', '0001_management']
+
 const made = new Set<TestDatabase>()
 const fresh = async (options: Parameters<typeof createDatabase>[0] = { migrate: false }) => {
   const database = await createDatabase(options)
@@ -37,7 +39,7 @@ describe('migrate', () => {
   test('a second run applies nothing and changes nothing', async () => {
     const database = await fresh()
     const first = await migrateDatabase(database.ownerUrl)
-    expect(first.applied).toContain('0000_postern')
+    expect(first.applied).toEqual(tags)
     expect(first).toMatchObject({ hardened: true, warnings: [] })
     const before = await state(database.ownerUrl)
     const second = await migrateDatabase(database.ownerUrl)
@@ -50,14 +52,14 @@ describe('migrate', () => {
     const all = await Promise.all(
       Array.from({ length: 6 }, () => migrateDatabase(database.ownerUrl)),
     )
-    expect(all.flatMap(({ applied }) => applied)).toEqual(['0000_postern'])
+    expect(all.flatMap(({ applied }) => applied)).toEqual(tags)
     expect(all.every(({ hardened }) => hardened)).toBe(true)
   })
 
   test('several at once in databases of one cluster, whose roles they share', async () => {
     const databases = await Promise.all([0, 1, 2, 3].map(() => fresh()))
     const all = await Promise.all(databases.map(({ ownerUrl }) => migrateDatabase(ownerUrl)))
-    expect(all.map(({ applied }) => applied)).toEqual(Array(4).fill(['0000_postern']))
+    expect(all.map(({ applied }) => applied)).toEqual(Array(4).fill(tags))
   })
 
   test('roles that another database makes at the same moment are waited for', async () => {
@@ -75,7 +77,7 @@ describe('migrate', () => {
         ),
       )
       const all = await Promise.all(runs)
-      expect(all.map(({ applied }) => applied)).toEqual([['0000_postern'], ['0000_postern']])
+      expect(all.map(({ applied }) => applied)).toEqual([tags, tags])
     } finally {
       for (const database of [one, other]) await database.drop()
       await withClient(clusterUrl(), (client) =>
@@ -94,7 +96,7 @@ describe('migrate', () => {
       await expect(attempt).rejects.toMatchObject({ code: '42601' })
       const { rows } = await client.query(`select to_regclass('public.subscriptions') as made`)
       expect(rows).toEqual([{ made: null }])
-      expect((await migrate(execute, { ...rest, generated })).applied).toEqual(['0000_postern'])
+      expect((await migrate(execute, { ...rest, generated })).applied).toEqual(tags)
     })
   })
 
@@ -154,7 +156,7 @@ describe('node src/admin.ts migrate', () => {
     const first = await admin({ DATABASE_URL: ownerUrl }, 'migrate')
     expect(first).toMatchObject({
       code: 0,
-      stdout: 'applied 0000_postern\nscope: hardened\n',
+      stdout: `${tags.map((tag) => `applied ${tag}\n`).join('')}scope: hardened\n`,
       stderr: '',
     })
     // The owner's own variable wins.
