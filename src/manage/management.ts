@@ -174,6 +174,8 @@ async function cacheBody(c: ManageContext, next: () => Promise<void>): Promise<v
   const { body } = c.env.caller
   const empty = c.req.header('content-type') === undefined ? '' : '{}'
   Object.assign(c.req.bodyCache, { text: Promise.resolve(body?.text ?? empty) })
+  // Most answers tell of keys, some show one.
+  c.header('cache-control', 'no-store')
   await next()
 }
 

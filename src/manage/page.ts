@@ -4,7 +4,7 @@
  * platform or other filters, is refused (threats G14). It is not secret.
  */
 import { z } from '@hono/zod-openapi'
-import type { Page, Place } from '../db/audit.ts'
+import type { Page, Place } from '../db/page.ts'
 import { digestsEqual, hmacSha256 } from '../lib/digest.ts'
 import { Problem } from '../problem.ts'
 import type { ManageContext } from './call.ts'
