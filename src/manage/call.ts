@@ -40,7 +40,9 @@ export const createPart = (): ManageApp =>
     defaultHook: (result) => {
       if (result.success) return
       const place = places[result.target] ?? (result.target === 'header' ? 'header' : 'query')
-      refuse(faultsOf(result.error.issues, place))
+      // What was validated comes with the result; the type does not say so.
+      const value = 'data' in result ? result.data : undefined
+      refuse(faultsOf(result.error.issues, place, value))
     },
   })
 

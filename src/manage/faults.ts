@@ -35,10 +35,9 @@ export const list = <Item extends z.ZodType>(item: Item, max: number) =>
 export const word = <const Words extends readonly [string, ...string[]]>(words: Words) =>
   z.enum(words, { error: `must be one of ${words.join(', ')}` })
 
-/** Every fault in what zod found, in the order of the request. */
-export function faultsOf(issues: readonly Issue[], place: Place): FieldError[] {
-  return issues.flatMap((issue) => faultOf(issue, [place]))
-}
+/** Every fault in what zod found in `value`, in the order of the request. */
+export const faultsOf = (issues: readonly Issue[], place: Place, value: unknown): FieldError[] =>
+  issues.flatMap((issue) => faultOf(issue, { place, value, above: [] }))
 
 const faultsMax = 100
 
@@ -60,21 +59,28 @@ export const fault = (location: string, message: string, fix?: string): FieldErr
     ? { location, code: 'invalid', message }
     : { location, code: 'invalid', message, fix }
 
-function faultOf(issue: Issue, above: readonly PropertyKey[]): FieldError[] {
-  const path = [...above, ...issue.path]
-  const location = locationOf(path)
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((name) => unknownField(locationOf([...path, name]), name, issue.message))
-  }
-  if (issue.code === 'invalid_union') return unionFaults(issue, above)
-  // zod leaves the input out of its issues, and says of a missing field what it wanted instead.
-  if (issue.code === 'invalid_type' && issue.input === undefined && isMissing(issue)) {
-    return [{ location, code: 'required', message: 'is required', fix: `it ${issue.message}` }]
-  }
-  return [{ location, code: 'invalid', message: issue.message }]
+/** Where an issue was found: below `above` in `value`. */
+type Found = {
+  readonly place: Place
+  readonly value: unknown
+  readonly above: readonly PropertyKey[]
 }
 
-const isMissing = (issue: Issue): boolean => issue.path.length > 0 && 'missing' in issue
+function faultOf(issue: Issue, found: Found): FieldError[] {
+  const path = [...found.above, ...issue.path]
+  const location = locationOf([found.place, ...path])
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((name) =>
+      unknownField(locationOf([found.place, ...path, name]), name, issue.message),
+    )
+  }
+  if (valueAt(found.value, path) === undefined) {
+    const fix = `it ${issue.message}`
+    return [{ location, code: 'required', message: 'is required', fix }]
+  }
+  if (issue.code === 'invalid_union') return unionFaults(issue.errors, { ...found, above: path })
+  return [{ location, code: 'invalid', message: issue.message }]
+}
 
 function unknownField(location: string, name: string, known: string): FieldError {
   const fix = suggest(name, known.split(between))
@@ -83,13 +89,19 @@ function unknownField(location: string, name: string, known: string): FieldError
 }
 
 /** The findings of the alternative whose kind of value this is. */
-function unionFaults(
-  { errors, path }: z.core.$ZodIssueInvalidUnion,
-  above: readonly PropertyKey[],
-): FieldError[] {
+function unionFaults(branches: readonly Issue[][], found: Found): FieldError[] {
   const wrongKind = (issue: Issue) => issue.code === 'invalid_type' && issue.path.length === 0
-  const meant = errors.find((issues) => !issues.some(wrongKind)) ?? errors[0] ?? []
-  return meant.flatMap((issue) => faultOf(issue, [...above, ...path]))
+  const meant = branches.find((issues) => !issues.some(wrongKind)) ?? branches[0] ?? []
+  return meant.flatMap((issue) => faultOf(issue, found))
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let found = value
+  for (const step of path) {
+    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, step)) return undefined
+    found = Reflect.get(found, step)
+  }
+  return found
 }
 
 function locationOf(path: readonly PropertyKey[]): string {

@@ -204,7 +204,7 @@ function read(
     const at = `body[${index}]`
     const shape = importedKey.safeParse(line)
     if (!shape.success) {
-      faults.push(...faultsOf(shape.error.issues, 'body').map((one) => movedTo(at, one)))
+      faults.push(...faultsOf(shape.error.issues, 'body', line).map((one) => movedTo(at, one)))
       continue
     }
     const input = shape.data
