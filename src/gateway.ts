@@ -67,9 +67,11 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const now = Date.now()
     const own = ownPath(request, target, ports.health) // 404 405 503
     if (own !== null) return own
-    const platform = visit.at(router.platformFor(host, port) ?? management.platformAt(host)) // 421
+    const named = router.platformFor(host, port)
+    const platform = visit.at(named ?? management.platformAt(host)) // 421
     const { path, search } = must(canonicalPath(target, { encodedSlash: true })) // 400 414
     if (management.has(host, path)) return manage(request, exchange, visit, platform, path, search)
+    if (named === null) throw new Problem('route/not_found') // the host has management alone
     const route = visit.on(path, router.match(platform, method, path)) // 400 404 405
     must(checkBody(route, request, exchange)) // 403 413 415
     const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401

@@ -27,6 +27,18 @@ export const emptyBody = {
   content: { 'application/json': { schema: fields({ platform: platformQuery.platform }) } },
 }
 
+/** Demanded by `demandMatch`, which says 428 and not 400 where it is missing. */
+export const ifMatch = z.object({
+  'if-match': z
+    .string()
+    .optional()
+    .openapi({
+      param: { required: true },
+      description: 'The `etag` that was read, or `*`.',
+      example: '"1"',
+    }),
+})
+
 /** An answer that shows one key. */
 export const one = z.object({ success: z.literal(true), data: keyObject })
 const told = z.object({ success: z.literal(true), message: z.string(), data: keyObject })
@@ -138,12 +150,7 @@ const change = endpoint(
     request: {
       params: keyParams,
       query: onPlatform,
-      headers: z.object({
-        'if-match': z
-          .string()
-          .optional()
-          .openapi({ description: 'The `etag` that was read.', example: '"1"' }),
-      }),
+      headers: ifMatch,
       body: {
         required: true,
         content: {

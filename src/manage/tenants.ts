@@ -5,7 +5,7 @@
 import { z } from '@hono/zod-openapi'
 import type { StoredTenant } from '../db/tenants.ts'
 import { Problem } from '../problem.ts'
-import { demandMatch, emptyBody, onPlatform, patched } from './api-keys.ts'
+import { demandMatch, emptyBody, ifMatch, onPlatform, patched } from './api-keys.ts'
 import { Call, createPart, type ManageApp, type ManageContext, settled } from './call.ts'
 import type { Desk } from './desk.ts'
 import { endpoint, refusals } from './endpoint.ts'
@@ -139,7 +139,7 @@ const change = endpoint(
     request: {
       params,
       query: onPlatform,
-      headers: z.object({ 'if-match': z.string().optional().openapi({ example: '"1"' }) }),
+      headers: ifMatch,
       body: {
         required: true,
         content: {

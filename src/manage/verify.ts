@@ -58,7 +58,11 @@ const verify = endpoint(
         content: {
           'application/json': {
             schema: question,
-            example: { key: 'sk_live_k7Gh2Qm9x_…', method: 'GET', path: '/v1/subscriptions' },
+            example: {
+              key: 'sk_live_k7Gh2Qm9x_mistyped',
+              method: 'GET',
+              path: '/v1/subscriptions',
+            },
           },
         },
       },
