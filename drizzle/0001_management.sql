@@ -75,11 +75,12 @@ CREATE INDEX "audit_events_actor" ON "postern"."audit_events" USING btree ("plat
 CREATE INDEX "idempotency_keys_expires" ON "postern"."idempotency_keys" USING btree ("platform","expires_at");--> statement-breakpoint
 CREATE INDEX "idempotency_keys_sealed" ON "postern"."idempotency_keys" USING btree ("platform","created_at") WHERE "postern"."idempotency_keys"."sealed" is not null;--> statement-breakpoint
 CREATE INDEX "usage_batches_created" ON "postern"."usage_batches" USING btree ("platform","created_at");--> statement-breakpoint
+CREATE INDEX "api_key_secrets_superseded" ON "postern"."api_key_secrets" USING btree ("platform","key_id") WHERE "postern"."api_key_secrets"."superseded_by" is not null;--> statement-breakpoint
 CREATE INDEX "api_key_secrets_quiet" ON "postern"."api_key_secrets" USING btree ("platform","expires_at") WHERE "postern"."api_key_secrets"."quiet_seconds" is not null;--> statement-breakpoint
 CREATE INDEX "api_key_secrets_due" ON "postern"."api_key_secrets" USING btree ("platform","created_at") WHERE "postern"."api_key_secrets"."superseded_by" is null and "postern"."api_key_secrets"."due_noted_at" is null;--> statement-breakpoint
 CREATE INDEX "api_keys_created" ON "postern"."api_keys" USING btree ("platform","created_at","id");--> statement-breakpoint
 CREATE INDEX "api_keys_name" ON "postern"."api_keys" USING btree ("platform","name");--> statement-breakpoint
-CREATE INDEX "api_keys_origins" ON "postern"."api_keys" USING gin (("restrictions" -> 'origins')) WHERE "postern"."api_keys"."revoked_at" is null;--> statement-breakpoint
+CREATE INDEX "api_keys_origins" ON "postern"."api_keys" USING gin ((jsonb_set('{}', array["platform"], "restrictions" -> 'origins')) jsonb_path_ops) WHERE "postern"."api_keys"."revoked_at" is null and jsonb_typeof("postern"."api_keys"."restrictions" -> 'origins') = 'array';--> statement-breakpoint
 CREATE INDEX "tenants_created" ON "postern"."tenants" USING btree ("platform","created_at","id");--> statement-breakpoint
 ALTER TABLE "postern"."api_key_secrets" ADD CONSTRAINT "api_key_secrets_overlap_from" CHECK ("postern"."api_key_secrets"."overlap_from" in ('first_use', 'now'));--> statement-breakpoint
 CREATE POLICY "hold" ON "postern"."api_keys" AS PERMISSIVE FOR UPDATE TO "postern_lookup" USING (true) WITH CHECK (false);--> statement-breakpoint

@@ -84,6 +84,30 @@ revoke all on function postern.hold_operator(text, text) from public;
 grant execute on function postern.hold_operator(text, text) to postern_gateway;
 grant update (updated_at) on postern.api_keys to postern_lookup;
 
+-- Which keys of the scope's platform may be used from this origin? Asked for a preflight, which brings
+-- no key. As the lookup, because under the gateway's policy no index of what is inside JSON is used:
+-- the operator is not leakproof, so the policy has to come first, on every key of the platform. The
+-- conditions are those of the index api_keys_origins, and stand alone so that no other is taken.
+create or replace function postern.keys_with_origin(origin text) returns setof postern.api_keys
+  language plpgsql stable security definer set search_path = ''
+as $$
+declare
+  scope text := nullif(split_part(current_setting('app.scope', true), '/', 1), '');
+begin
+  if scope is null then
+    return;
+  end if;
+  return query
+    with found as materialized (
+      select k.* from postern.api_keys k
+      where jsonb_set('{}', array[k.platform], k.restrictions -> 'origins')
+          @> jsonb_build_object(scope, jsonb_build_array(origin))
+        and k.revoked_at is null and jsonb_typeof(k.restrictions -> 'origins') = 'array')
+    select * from found limit 100;
+end $$;
+revoke all on function postern.keys_with_origin(text) from public;
+grant execute on function postern.keys_with_origin(text) to postern_gateway;
+
 -- How a flight takes its scope where set_config is revoked: once in a transaction, and then never
 -- again, so that a statement into which SQL was injected cannot change it (threats D7). In schema
 -- public, because the tenant role cannot name what is in the other.
@@ -103,6 +127,7 @@ grant execute on function public.postern_bind_scope(text) to postern_tenant, pos
 -- schema at the moment it becomes the owner, and only then.
 grant create on schema postern, public to postern_lookup;
 alter function postern.find_key(bytea[]) owner to postern_lookup;
+alter function postern.keys_with_origin(text) owner to postern_lookup;
 alter function postern.hold_operator(text, text) owner to postern_lookup;
 alter function public.postern_bind_scope(text) owner to postern_lookup;
 revoke create on schema postern, public from postern_lookup;

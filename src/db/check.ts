@@ -16,6 +16,7 @@ const allowedFunctions: Readonly<Record<RoleKind, readonly string[]>> = {
   gateway: [
     'postern.find_key(bytea[])',
     'postern.hold_operator(text, text)',
+    'postern.keys_with_origin(text)',
     'public.postern_bind_scope(text)',
   ],
 }

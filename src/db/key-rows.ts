@@ -8,7 +8,7 @@
 import * as z from 'zod'
 import type { Limit, SqlTransaction, Statement } from '../context.ts'
 import type { Acting, AuditAction, Changes } from './audit.ts'
-import type { KeyChanges, NewKey, StoredKey } from './keys.ts'
+import type { KeyChanges, KeyStatus, NewKey, StoredKey } from './keys.ts'
 import type { Place } from './page.ts'
 import { limit, restrictions } from './root.ts'
 
@@ -17,17 +17,32 @@ export type KeyRow = { readonly key: unknown; readonly place: Place }
 
 const milliseconds = (at: string): string => `floor(extract(epoch from ${at}) * 1000)`
 
-/** The status of a key `k`, in a word of `KeyStatus`. */
-export const statusOf = `case
-  when k.revoked_at is not null then 'revoked'
-  when k.expires_at <= statement_timestamp() then 'expired'
-  when k.disabled_at is not null then 'disabled'
-  when exists (select from postern.api_key_secrets s
-    where s.platform = k.platform and s.key_id = k.id and s.superseded_by is not null
-      and (s.expires_at is null or s.expires_at > statement_timestamp())) then 'rotating'
-  when k.expires_at <= statement_timestamp() + interval '24 hours' then 'expires_soon'
-  when k.last_used_at is null then 'never_used'
-  else 'active' end`
+const now = 'statement_timestamp()'
+const rotating = `exists (select from postern.api_key_secrets s
+  where s.platform = k.platform and s.key_id = k.id and s.superseded_by is not null
+    and (s.expires_at is null or s.expires_at > ${now}))`
+
+/** When a key `k` stands so, never null; the first applies, and to what none applies is `active`. */
+const statuses: readonly (readonly [KeyStatus, condition: string])[] = [
+  ['revoked', 'k.revoked_at is not null'],
+  ['expired', `coalesce(k.expires_at <= ${now}, false)`],
+  ['disabled', 'k.disabled_at is not null'],
+  ['rotating', rotating],
+  ['expires_soon', `coalesce(k.expires_at <= ${now} + interval '24 hours', false)`],
+  ['never_used', 'k.last_used_at is null'],
+]
+
+const statusOf = `case ${statuses
+  .map(([status, condition]) => `when ${condition} then '${status}'`)
+  .join(' ')} else 'active' end`
+
+/** Whether a key `k` stands so, in conditions that an index can serve and a long list can bear. */
+export function hasStatus(status: KeyStatus): string {
+  const found = statuses.findIndex(([one]) => one === status)
+  const before = statuses.slice(0, found === -1 ? statuses.length : found)
+  const not = before.map(([, condition]) => `not (${condition})`)
+  return [...not, statuses[found]?.[1] ?? 'true'].join(' and ')
+}
 
 const secrets = `(
   select coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'last4', s.last4,

@@ -22,14 +22,15 @@ import { change, type Done, kept, note, undone } from './change.ts'
 import {
   byId,
   changedFields,
+  hasStatus,
   insertKeys,
   type KeyRow,
   mustRead,
   readKey,
   setClauses,
   shown,
-  statusOf,
 } from './key-rows.ts'
+import { exportAll, importMany } from './key-transfer.ts'
 import { Conditions, type Page, type Paging, pageClauses, placeText, toPage } from './page.ts'
 import { noteDue, rotateKey, settleQuiet } from './rotation.ts'
 
@@ -258,7 +259,7 @@ export function createKeyStore(sql: Sql): KeyStore {
       .add('k.name = ?', which.name)
       .add('(k.tenants is null or ? = any (k.tenants))', which.tenant)
       .add('k.tenants <@ ?::text[]', which.within)
-      .add(`${statusOf} = ?`, which.status)
+    if (which.status) where.and(hasStatus(which.status))
     // The page first: the rest is read for its rows alone.
     const text = `select ${shown} as key, ${placeText('created_at')} as place
       from (select * from postern.api_keys k where ${pageClauses(where, 'created_at', which)}) k
@@ -340,93 +341,3 @@ const touch = (id: string, set: string) => ({
     updated_at = clock_timestamp() where id = $1`,
   values: [id],
 })
-
-const importedAtOnce = 1000
-const exportedAtOnce = 500
-
-async function importMany(
-  sql: Sql,
-  platform: string,
-  keys: readonly NewKey[],
-  acting: Acting,
-): Promise<readonly Imported[] | 'actor_gone'> {
-  const ids = new Set<string>()
-  // Of two with one id, which the database would take for one key with two secrets, the first counts.
-  const first = new Set(keys.filter(({ id }) => !ids.has(id) && ids.add(id)))
-  const stored = new Set<NewKey>()
-  for (let at = 0; at < keys.length; at += importedAtOnce) {
-    const part = keys.slice(at, at + importedAtOnce).filter((key) => first.has(key))
-    const imported = await importPart(sql, platform, part, acting)
-    if (imported === 'actor_gone') return imported
-    for (const key of imported) stored.add(key)
-  }
-  return keys.map((key) => ({
-    id: key.id,
-    outcome: stored.has(key) ? 'imported' : 'conflict',
-  }))
-}
-
-/**
- * A key is stored with its secret or not at all. A secret that is taken, on whatever platform, is
- * seen only when its key has been inserted: then all is undone and tried again without that key.
- */
-async function importPart(
-  sql: Sql,
-  platform: string,
-  keys: readonly NewKey[],
-  acting: Acting,
-): Promise<readonly NewKey[] | 'actor_gone'> {
-  let left = keys
-  while (left.length > 0) {
-    const part = left
-    const result = await change(sql, platform, acting, null, async (transaction) => {
-      const inserted = await insertKeys(transaction, part, acting, 'api_key.imported')
-      return inserted.half.size === 0 ? kept(inserted) : undone(inserted)
-    })
-    if (result === 'actor_gone') return result
-    const { whole, half } = result
-    if (half.size === 0) return part.filter(({ id }) => whole.has(id))
-    left = part.filter(({ id }) => !half.has(id))
-  }
-  return []
-}
-
-async function* exportAll(
-  sql: Sql,
-  platform: string,
-  list: KeyStore['list'],
-): AsyncGenerator<ExportedKey, void, undefined> {
-  let after: Page<StoredKey>['next'] = null
-  do {
-    const page: Page<StoredKey> = await list(platform, {
-      order: 'asc',
-      after,
-      limit: exportedAtOnce,
-    })
-    const secrets = await secretsOf(
-      sql,
-      platform,
-      page.rows.map(({ id }) => id),
-    )
-    for (const key of page.rows) yield { key, secrets: secrets.get(key.id) ?? [] }
-    after = page.next
-  } while (after !== null)
-}
-
-async function secretsOf(
-  sql: Sql,
-  platform: string,
-  ids: readonly string[],
-): Promise<ReadonlyMap<string, ExportedKey['secrets']>> {
-  const { rows } = await sql.query<ExportedKey['secrets'][number] & { keyId: string }>(
-    { platform },
-    {
-      text: `select key_id as "keyId", id, digest, pepper_version as "pepperVersion", last4
-        from postern.api_key_secrets
-        where key_id = any ($1) and (expires_at is null or expires_at > now())
-        order by (superseded_by is null) desc, created_at desc`,
-      values: [ids],
-    },
-  )
-  return Map.groupBy(rows, ({ keyId }) => keyId)
-}

@@ -33,6 +33,12 @@ export class Conditions {
     return this
   }
 
+  /** Adds a condition that names no value. */
+  and(text: string): this {
+    this.#texts.push(text)
+    return this
+  }
+
   /** Keeps a value, and says how the statement names it. */
   value(value: unknown): string {
     return `$${this.values.push(value)}`
@@ -75,15 +81,23 @@ export function toPage<Row, Out>(
   return { rows: rows.map(read), next: found.length > limit ? (rows.at(-1)?.place ?? null) : null }
 }
 
-/** Every row of a list, read in pages of `limit` while it is iterated. */
+/** A list from its start to its end, in pages that are read while they are iterated. */
+export async function* everyPage<Row>(
+  limit: number,
+  list: (paging: Paging) => Promise<Page<Row>>,
+): AsyncGenerator<readonly Row[], void, undefined> {
+  let after: Place | null = null
+  do {
+    const page: Page<Row> = await list({ order: 'asc', after, limit })
+    yield page.rows
+    after = page.next
+  } while (after !== null)
+}
+
+/** The rows of such a list, one by one. */
 export async function* everyRow<Row>(
   limit: number,
   list: (paging: Paging) => Promise<Page<Row>>,
 ): AsyncGenerator<Row, void, undefined> {
-  let after: Place | null = null
-  do {
-    const page: Page<Row> = await list({ order: 'asc', after, limit })
-    yield* page.rows
-    after = page.next
-  } while (after !== null)
+  for await (const rows of everyPage(limit, list)) yield* rows
 }

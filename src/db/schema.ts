@@ -118,10 +118,15 @@ export const apiKeys = postern.table(
     // The first page of a list costs the same however many keys there are.
     index('api_keys_created').on(t.platform, t.createdAt, t.id),
     index('api_keys_name').on(t.platform, t.name),
-    // Which keys allow this origin? Asked for a preflight, which brings no key.
+    // For postern.keys_with_origin of drizzle/rls.sql, which says why it is asked there.
     index('api_keys_origins')
-      .using('gin', sql`(${t.restrictions} -> 'origins')`)
-      .where(sql`${t.revokedAt} is null`),
+      .using(
+        'gin',
+        sql`(jsonb_set('{}', array[${t.platform}], ${t.restrictions} -> 'origins')) jsonb_path_ops`,
+      )
+      .where(
+        sql`${t.revokedAt} is null and jsonb_typeof(${t.restrictions} -> 'origins') = 'array'`,
+      ),
     uniqueIndex('api_keys_ref').on(t.platform, t.ref).where(sql`${t.ref} <> ''`),
     check('api_keys_environment', sql`${t.environment} in ('test', 'live')`),
     check('api_keys_class', sql`${t.class} in ('secret', 'publishable')`),
@@ -160,6 +165,9 @@ export const apiKeySecrets = postern.table(
     // Global on purpose: a secret is found before its platform is known, and none is stored twice.
     uniqueIndex('api_key_secrets_digest').on(t.digest),
     index('api_key_secrets_key').on(t.platform, t.keyId),
+    index('api_key_secrets_superseded')
+      .on(t.platform, t.keyId)
+      .where(sql`${t.supersededBy} is not null`),
     // What the sweepers look for, each in an index of what is still to be done.
     index('api_key_secrets_quiet')
       .on(t.platform, t.expiresAt)

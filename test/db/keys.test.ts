@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import type pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { createAuditStore } from '../../src/db/audit.ts'
 import { createKeyStore, type KeyStatus, type NewKey } from '../../src/db/keys.ts'
+import { withClient } from '../database.ts'
 import {
   actingBy,
   asOwner,
@@ -412,6 +415,32 @@ describe.each(setups)('%s', (_, stores) => {
     })
   })
 
+  test('keys_with_origin: the keys of this platform that are good from exactly there', async () => {
+    const [ours, theirs] = [newPlatform(), newPlatform()]
+    const from = (origins: string[] | null) => ({
+      restrictions: { ips: null, origins, referrers: null, endpoints: null },
+    })
+    const key = await create(keys, ours, from(['https://b.example', 'https://a.example']))
+    const revoked = await create(keys, ours, from(['https://a.example']))
+    await keys.revoke(ours, revoked.id, someone)
+    await create(keys, theirs, from(['https://a.example']))
+    await create(keys, ours, from(null))
+    await create(keys, ours, from([]))
+    const ask = async (platform: string | null, origin: string) => {
+      const { rows } = await stores.gatewaySql.query<{ id: string }>(
+        platform === null ? null : { platform },
+        { text: 'select id from postern.keys_with_origin($1)', values: [origin] },
+      )
+      return rows.map(({ id }) => id)
+    }
+    expect(await ask(ours, 'https://a.example')).toEqual([key.id])
+    for (const origin of ['https://a.example.com', 'https://A.example', 'null', '', '*']) {
+      expect(await ask(ours, origin)).toEqual([])
+    }
+    expect(await ask(newPlatform(), 'https://a.example')).toEqual([])
+    expect(await ask(null, 'https://a.example')).toEqual([])
+  })
+
   describe('moving', () => {
     test('keys that clash are left out, in whatever part; the others are whole', async () => {
       const [platform, elsewhere] = [newPlatform(), newPlatform()]
@@ -478,3 +507,50 @@ describe.each(setups)('%s', (_, stores) => {
 const orphans = `
   select k.id from postern.api_keys k where k.platform = $1 and not exists (
     select from postern.api_key_secrets s where s.platform = k.platform and s.key_id = k.id)`
+
+describe('V9: on PostgreSQL, where two changes can be under way at once', () => {
+  const [, stores] = setups.find(([name]) => name === 'PostgreSQL')!
+  const keys = createKeyStore(stores.gatewaySql)
+  const owner = { connectionString: String(stores.owner) }
+
+  /** Resolves once somebody waits for a row that `client` holds. */
+  async function someoneWaits(client: pg.Client): Promise<void> {
+    const text = `select from pg_locks
+      where not granted and pg_backend_pid() = any (pg_blocking_pids(pid))`
+    while ((await client.query(text)).rowCount === 0) await setImmediate()
+  }
+
+  test.each(['api_key', 'operator'] as const)(
+    'what a key of kind %s does while it is being revoked waits, and then is not done',
+    async (kind) => {
+      const platform = newPlatform()
+      const actor = await create(keys, kind === 'operator' ? 'plt_operator' : platform)
+      const acting = { ...actingBy(actor), actor: { kind, id: actor.id } }
+      await withClient(owner, async (client) => {
+        await client.query('begin')
+        await client.query('update postern.api_keys set revoked_at = now() where id = $1', [
+          actor.id,
+        ])
+        const minting = keys.create(platform, newKey(), acting)
+        await someoneWaits(client)
+        await client.query('commit')
+        expect(await minting).toBe('actor_gone')
+      })
+    },
+  )
+
+  test('a revocation waits for what the key is doing, and comes after it', async () => {
+    const platform = newPlatform()
+    const actor = await create(keys, platform)
+    await withClient(owner, async (client) => {
+      await client.query('begin')
+      // As a change that is under way holds its actor.
+      await client.query('select from postern.api_keys where id = $1 for share', [actor.id])
+      const revoking = keys.revoke(platform, actor.id, someone)
+      row(await keys.create(platform, newKey(), actingBy(actor)))
+      await someoneWaits(client)
+      await client.query('commit')
+      expect(row(await revoking).done).toBe(true)
+    })
+  })
+})

@@ -100,6 +100,58 @@ describe('migrate', () => {
     })
   })
 
+  test('Q23: the first version with rows is brought up to date, and goes on beside the next', async () => {
+    const { ownerUrl } = await fresh()
+    const { roles, generated } = await readMigrations()
+    const [first] = generated
+    const rows = async () =>
+      withClient(ownerUrl, async (client) => {
+        const { rows: found } = await client.query(
+          `select k.id, k.name, k.version, s.id as secret, s.superseded_by, t.version as tenant
+           from postern.api_keys k join postern.api_key_secrets s on s.key_id = k.id
+           cross join postern.tenants t order by k.id`,
+        )
+        return found
+      })
+    // As that version sends them.
+    const insertion = (id: string) => `begin; set local app.scope = 'plt_old';
+      insert into postern.tenants (id) values ('acme') on conflict do nothing;
+      insert into postern.api_keys (id, environment, class, name, prefix, ref, tenants, permissions,
+          restrictions, limits, expires_at)
+        values ('${id}', 'live', 'secret', 'old', 'sk_live_', '${id}', null, '{vec:read}',
+          '{"ips": null, "origins": ["https://a.example"], "referrers": null, "endpoints": null}', null, null);
+      insert into postern.api_key_secrets (key_id, digest, pepper_version, last4)
+        values ('${id}', sha256('${id}'), 1, 'abcd');
+      update postern.tenants set updated_at = now(), suspended_at = null where id = 'acme';
+      commit`
+    await withClient(ownerUrl, async (client) => {
+      await client.query(roles)
+      await client.query(first!.sql)
+      await client.query(`create schema drizzle; create table drizzle.__drizzle_migrations
+        (id serial primary key, hash text not null, created_at bigint)`)
+      await client.query(
+        'insert into drizzle.__drizzle_migrations (hash, created_at) values ($1, $2)',
+        [first!.hash, first!.when],
+      )
+      await client.query(insertion('key_1'))
+    })
+    expect((await migrateDatabase(ownerUrl)).applied).toEqual(tags.slice(1))
+    await withClient(ownerUrl, async (client) => {
+      await client.query(
+        insertion('key_2').replace('begin;', 'begin; set local role postern_gateway;'),
+      )
+      const { rows: found } = await client.query(
+        `select key from postern.find_key(array[sha256('key_1')]) f`,
+      )
+      expect(found[0].key).toMatchObject({ id: 'key_1', name: 'old', expiresAt: null })
+    })
+    const row = { name: 'old', version: 1, superseded_by: null, tenant: 1 }
+    expect(await rows()).toMatchObject([
+      { id: 'key_1', ...row },
+      { id: 'key_2', ...row },
+    ])
+  })
+
   test('an owner that is no superuser gets everything but the hardening, and is told', async () => {
     const { migrated, ownerUrl } = await fresh({ plainOwner: true })
     expect(migrated.hardened).toBe(false)

@@ -9,6 +9,7 @@ const lookups = [
   'postern.find_key(bytea[])',
   // As regprocedure prints it.
   'postern.hold_operator(text,text)',
+  'postern.keys_with_origin(text)',
   'public.postern_bind_scope(text)',
 ]
 const texts = (words: readonly string[]) => `array['${words.join("','")}']::text[]`
