@@ -147,6 +147,8 @@ export type KeyFilter = {
   readonly name?: string | null
   /** Keys that may be used for this tenant: those bound to it, and those bound to none. */
   readonly tenant?: string | null
+  /** Keys that are bound to tenants, and to these alone. */
+  readonly within?: readonly string[] | null
 }
 
 export type Rotation = {
@@ -256,6 +258,7 @@ export function createKeyStore(sql: Sql): KeyStore {
       .add('k.class = ?', which.class)
       .add('k.name = ?', which.name)
       .add('(k.tenants is null or ? = any (k.tenants))', which.tenant)
+      .add('k.tenants <@ ?::text[]', which.within)
     if (which.status) where.and(hasStatus(which.status))
     // The page first: the rest is read for its rows alone.
     const text = `select ${shown} as key, ${placeText('created_at')} as place
