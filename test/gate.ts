@@ -14,6 +14,7 @@ import { type Deployment, deploy } from '../src/runtime/node/deployment.ts'
 import { firstStart } from '../src/runtime/node/first-start.ts'
 import { createLog } from '../src/runtime/node/log.ts'
 import { readRootSecrets } from '../src/runtime/node/secrets.ts'
+import type { Lookup } from '../src/runtime/node/upstream/connect.ts'
 import type { GateUnderTest } from './suites/gate.suite.ts'
 
 export type TestGate = GateUnderTest & {
@@ -36,6 +37,7 @@ export async function startGate(
   env: Readonly<Record<string, string>> = {},
   text = roomyConfig(),
   handlers: Handlers = served,
+  lookup?: Lookup,
 ): Promise<TestGate> {
   const folder = mkdtempSync(join(tmpdir(), 'postern-gate-'))
   const parsed = parseConfig(
@@ -49,7 +51,7 @@ export async function startGate(
   const logFile = join(folder, 'log')
   const log = createLog(config.log.level, openSync(logFile, 'a'))
   const secrets = readRootSecrets({}, config.storage.folder)
-  const deployment = await deploy(config, secrets, handlers, log)
+  const deployment = await deploy(config, secrets, handlers, log, lookup)
   await deployment.listen()
   const { entries } = await firstStart(config, deployment, secrets, join(folder, 'env'))
   const named = (name: string) => entries.get(name) ?? ''

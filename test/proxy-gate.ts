@@ -1,4 +1,5 @@
 /** A gate in front of upstreams of a test: the real deployment, one upstream and one open route. */
+import type { Lookup } from '../src/runtime/node/upstream/connect.ts'
 import { startGate, type TestGate } from './gate.ts'
 
 export type ProxyGate = TestGate & {
@@ -14,13 +15,23 @@ export type Settings = {
   readonly upstream?: string
   readonly route?: string
   readonly more?: string
+  /** Further upstreams by name, each with its fields, and a route `/<name>/**` to it. */
+  readonly others?: Readonly<Record<string, string>>
+  /** Resolves the names of targets instead of the system. */
+  readonly lookup?: Lookup
 }
 
 /** The config of a platform that forwards `/up/**` to `url`, there without the `/up`. */
 export function proxyConfig(
   url: string,
-  { upstream = '', route = '', more = '' }: Settings,
+  { upstream = '', route = '', more = '', others = {} }: Settings,
 ): string {
+  const upstreams = Object.entries(others)
+    .map(([name, fields]) => `      - { name: ${name}, allow: [127.0.0.0/8], ${fields} }\n`)
+    .join('')
+  const routes = Object.keys(others)
+    .map((name) => `      - { path: /${name}/**, upstream: ${name}, rewrite: /** }\n`)
+    .join('')
   return `
 version: 1
 platforms:
@@ -32,9 +43,9 @@ platforms:
       live: { limits: { key: [], tenant: [] } }
     upstreams:
       - { name: up, url: ${JSON.stringify(url)}, allow: [127.0.0.0/8], ${upstream} }
-    routes:
+${upstreams}    routes:
       - { path: /up/**, upstream: up, rewrite: /**, body: { maxBytes: 1099511627776 }, ${route} }
-    seed: [{ id: tenant_abc123 }, { id: tenant_xyz789 }]
+${routes}    seed: [{ id: tenant_abc123 }, { id: tenant_xyz789 }]
 keys: { failures: { count: 1000, window: 10s } }
 log: { level: info }
 ${more}`
@@ -46,7 +57,7 @@ export async function startProxyGate(
   settings: Settings = {},
   env: Readonly<Record<string, string>> = {},
 ): Promise<ProxyGate> {
-  const gate = await startGate(env, proxyConfig(url, settings))
+  const gate = await startGate(env, proxyConfig(url, settings), undefined, settings.lookup)
   const headers = { 'x-api-key': gate.seeded.sk_live_, 'x-tn': 'tenant_abc123' }
   return {
     ...gate,
