@@ -134,7 +134,7 @@ describe('O6: a poisoned file is refused with words, never with a throw', () => 
 
   test('any value of any field is either taken or refused', () => {
     const names = ['id', 'slug', 'scheme', 'adopted', 'hosts', 'permissions', 'environments']
-    const fields = [...names, 'classes', 'routes', 'seed', 'docsUrl', 'port']
+    const fields = [...names, 'classes', 'routes', 'seed', 'docsUrl', 'port', 'upstreams', 'issuer']
     fc.assert(
       fc.property(fc.constantFrom(...fields), fc.jsonValue(), (field, value) => {
         const platform = { id: 'plt_a', slug: 'a', routes: [route], [field]: value }

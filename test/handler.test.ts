@@ -73,6 +73,14 @@ test('the handler of the route runs, whatever others would take the path', async
   expect(await run(writing, '/v2/y', 'POST')).toBe('narrow')
 })
 
+test('a handler stands behind * as behind a parameter', async () => {
+  const wild = route('/v1/*/items/**', 'items')
+  const items = createHandler().get('/:id', (c) => c.text(c.req.param('id')))
+  const handle = mountHandlers([platformOf(wild)], { items })
+  const answer = await handle(wild, new Request('http://x/v1/a%20b/items/7'), given())
+  expect(await answer.text()).toBe('7')
+})
+
 test('a handler that is not there is refused when mounted, by name of the route', () => {
   expect(() => mountHandlers([platformOf(route('/v1/**', 'nobody'))], {})).toThrow(
     'route * /v1/**: no handler "nobody"',

@@ -97,7 +97,7 @@ const platform = () =>
       .describe('Prefixes of keys issued elsewhere: they have no checksum of ours.'),
     hosts: list(hostName())
       .default([])
-      .describe('The host names of this platform, without port. None: any host.'),
+      .describe('The host names of this platform, without port. None: all there are.'),
     port: whole(1, 65_535).optional().describe('A listener of its own.'),
     vocabulary: z
       .enum(['slash', 'azotte', 'theazo'])

@@ -32,6 +32,12 @@ export function authorize(record: KeyRecord, demand: Demand, call: Call): Refusa
   return checkRestrictions(record.restrictions, call)
 }
 
+/** Every header that `authorize` looks at, for whoever has to keep a call for later. */
+export const judgedHeaders = [
+  ...['origin', 'referer'],
+  ...['sec-fetch-site', 'sec-fetch-mode', 'sec-fetch-dest'],
+] as const
+
 /** Whether one of the grants is the permission (`vec:read`), its group (`vec:*`), or `*`. */
 export function permits(grants: readonly string[], permission: string): boolean {
   if (grants.includes(permission) || grants.includes('*')) return true

@@ -19,6 +19,11 @@ export type Memory<V> = {
    * rejects as `ask` did.
    */
   learn(name: string, now: number, ask: () => Promise<V | undefined>): Promise<V | undefined>
+  /**
+   * Asks the store whatever is remembered, and remembers what it says. Rejects as `ask` does: the
+   * last answer is never given for a new one.
+   */
+  relearn(name: string, now: number, ask: () => Promise<V | undefined>): Promise<V | undefined>
   /** Forgets everything, answers still under way included. */
   forget(): void
   readonly size: number
@@ -43,18 +48,23 @@ export function createMemory<V>({ entriesMax, ttlMs, staleMs }: MemoryOptions): 
   const flights = new Map<string, Promise<V | undefined>>()
   let epoch = 0
 
+  async function relearn(name: string, now: number, ask: () => Promise<V | undefined>) {
+    const askedIn = epoch
+    const value = await ask()
+    if (askedIn !== epoch) return value
+    const freshUntil = now + ttlMs
+    const staleUntil = freshUntil + staleMs
+    if (value === undefined || staleUntil <= now) entries.delete(name)
+    else {
+      entries.set(name, { value, freshUntil, staleUntil }, staleUntil)
+    }
+    return value
+  }
+
   async function fly(name: string, now: number, ask: () => Promise<V | undefined>) {
     const askedIn = epoch
     try {
-      const value = await ask()
-      if (askedIn !== epoch) return value
-      const freshUntil = now + ttlMs
-      const staleUntil = freshUntil + staleMs
-      if (value === undefined || staleUntil <= now) entries.delete(name)
-      else {
-        entries.set(name, { value, freshUntil, staleUntil }, staleUntil)
-      }
-      return value
+      return await relearn(name, now, ask)
     } catch (error) {
       const last = error instanceof StoreDown ? entries.get(name, now) : undefined
       if (last === undefined) throw error
@@ -81,6 +91,7 @@ export function createMemory<V>({ entriesMax, ttlMs, staleMs }: MemoryOptions): 
       flights.set(name, flight)
       return flight
     },
+    relearn,
     forget() {
       epoch++
       entries.clear()

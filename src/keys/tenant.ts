@@ -69,6 +69,11 @@ export type Tenants = {
     platform: Platform,
     now: number,
   ): TenantVerdict | Promise<TenantVerdict>
+  /**
+   * Asks the store about a tenant that was bound before, whatever is remembered, and has it
+   * remembered. Refuses as `bind` does after its lookup. Rejects when `findTenant` breaks.
+   */
+  recheck(platform: Platform, tenant: string, now: number): Promise<TenantVerdict>
   /** Forgets every tenant, so that a change in the store is seen at once. */
   forget(): void
 }
@@ -82,9 +87,9 @@ export function createTenants(options: TenantsOptions): Tenants {
     staleMs: options.staleMs ?? 60_000,
   })
 
-  async function learn(name: string, platform: string, tenant: string, now: number) {
+  async function ask(how: 'learn' | 'relearn', platform: string, tenant: string, now: number) {
     try {
-      const verdict = await memory.learn(name, now, async () =>
+      const verdict = await memory[how](nameOf(platform, tenant), now, async () =>
         judge(await findTenant(platform, tenant)),
       )
       return verdict ?? nobody
@@ -101,14 +106,21 @@ export function createTenants(options: TenantsOptions): Tenants {
       const wanted = sent ?? (tenancy === 'implied' ? impliedBy(record) : null)
       if (wanted === null) return missing
       // Before any lookup: a key with a list learns nothing about tenants outside it.
-      if (record.tenants !== null && !record.tenants.includes(wanted)) return foreign
-      // No id has a line break, so no two pairs share a name.
-      const name = `${platform.id}\n${wanted}`
-      return memory.get(name, now) ?? learn(name, platform.id, wanted, now)
+      if (!mayActFor(record, wanted)) return foreign
+      const known = memory.get(nameOf(platform.id, wanted), now)
+      return known ?? ask('learn', platform.id, wanted, now)
     },
+    recheck: (platform, tenant, now) => ask('relearn', platform.id, tenant, now),
     forget: () => memory.forget(),
   }
 }
+
+/** No id has a line break, so no two pairs share a name. */
+const nameOf = (platform: string, tenant: string): string => `${platform}\n${tenant}`
+
+/** Whether a tenant is among those that a key is for. */
+export const mayActFor = ({ tenants }: KeyRecord, tenant: string): boolean =>
+  tenants === null || tenants.includes(tenant)
 
 /** A key with exactly one tenant implies it; a key with several, or for all, does not. */
 function impliedBy({ tenants }: KeyRecord): string | null {

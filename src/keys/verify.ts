@@ -59,6 +59,17 @@ export type Denied = { readonly ok: false; readonly refusal: Refusal }
 export type Verdict = { readonly ok: true; readonly record: KeyRecord } | Denied
 type Known = Extract<Verdict, { ok: true }>
 
+/** A question about one key that was good, to be asked again and again. */
+export type Recheck = {
+  /** The same for every use of the same key on the same platform. */
+  readonly name: string
+  /**
+   * Asks the store, whatever is remembered, and has it remembered. Refuses as `verify` does after its
+   * lookup: with 401, or `auth/unavailable` while the store is down. Rejects when `findKey` breaks.
+   */
+  ask(now: number): Promise<Verdict>
+}
+
 export type Verifier = {
   /**
    * Verifies a key string (validated by `readCredential`, at most 512 characters) shown to
@@ -73,6 +84,11 @@ export type Verifier = {
     now: number,
     clientAddress: string,
   ): Verdict | Promise<Verdict>
+  /**
+   * How to ask about a key again, long after it was shown (a WebSocket outlives many revocations).
+   * Holds no key string.
+   */
+  recheck(key: string, platform: Platform): Recheck
   /** Forgets every key, so that a change in the store is seen at once. */
   forget(): void
   /** How much is held: known keys, unknown keys, lookups under way or waiting. */
@@ -161,6 +177,18 @@ export function createVerifier(options: VerifierOptions): Verifier {
       return resolve(find(plain, name, now, clientAddress), plain, now, (found) =>
         judge(found, parsed.prefix, platform, now),
       )
+    },
+    recheck(key, platform) {
+      const name = sha256Name(key)
+      const plain = sha256(key)
+      const prefix = prefixOf(key, platform.scheme)
+      return {
+        name: `${platform.id}\n${name}`,
+        ask(now) {
+          const finding = known.relearn(name, now, () => look(plain))
+          return resolve(finding, plain, now, (found) => judge(found, prefix, platform, now))
+        },
+      }
     },
     forget() {
       known.forget()

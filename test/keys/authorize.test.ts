@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { KeyRecord } from '../../src/context.ts'
-import { authorize, type Demand, permits } from '../../src/keys/authorize.ts'
+import { authorize, type Demand, judgedHeaders, permits } from '../../src/keys/authorize.ts'
 import { headersOf, recordOf } from './store.ts'
 
 const open: Demand = {
@@ -95,4 +95,21 @@ describe('authorize', () => {
     expect(codeOf({ restrictions })).toBe('auth/ip_not_allowed')
     expect(codeOf({ restrictions }, { classes: [] })).toBe('auth/class_not_allowed')
   })
+})
+
+test('judgedHeaders names every header that is looked at', () => {
+  const asked = new Set<string>()
+  const headers = {
+    get(name: string) {
+      asked.add(name)
+      // An Origin ends the search, so there is one the second time.
+      return name === 'origin' && asked.has('referer') ? 'https://app.example' : null
+    },
+  }
+  const call = { method: 'GET', path: '/', clientAddress: '10.0.0.5', headers }
+  const { restrictions } = recordOf()
+  const record = recordOf({ restrictions: { ...restrictions, origins: ['https://app.example'] } })
+  expect(authorize(record, open, call)?.code).toBe('auth/origin_not_allowed')
+  expect(authorize(record, open, call)).toBeNull()
+  expect([...asked].sort()).toEqual([...judgedHeaders].sort())
 })

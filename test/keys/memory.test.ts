@@ -53,3 +53,32 @@ describe('C1: a memory of no time at all', () => {
     await expect(memory.learn('a', 100, down)).rejects.toThrow(StoreDown)
   })
 })
+
+describe('a memory that is told to ask again', () => {
+  test('asks though it knows, and though the question is out, and gives the new answer', async () => {
+    const { asked, ask } = slowStore()
+    const memory = createMemory<string>({ entriesMax: 10, ttlMs: 100, staleMs: 0 })
+    const old = memory.learn('a', 0, ask)
+    const anew = memory.relearn('a', 50, ask)
+    expect(asked).toHaveLength(2)
+    asked[0]?.resolve('old')
+    await old
+    expect(memory.get('a', 60)).toBe('old')
+    asked[1]?.resolve('new')
+    expect([await anew, memory.get('a', 149), memory.get('a', 150)]).toEqual([
+      'new',
+      'new',
+      undefined,
+    ])
+  })
+
+  test('never gives the last answer for a new one', async () => {
+    const memory = createMemory<string>({ entriesMax: 10, ttlMs: 100, staleMs: 1000 })
+    await memory.learn('a', 0, async () => 'x')
+    const down = async () => {
+      throw new StoreDown('no answer')
+    }
+    await expect(memory.relearn('a', 50, down)).rejects.toThrow(StoreDown)
+    expect(memory.get('a', 50)).toBe('x')
+  })
+})
