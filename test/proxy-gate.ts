@@ -1,4 +1,6 @@
 /** A gate in front of upstreams of a test: the real deployment, one upstream and one open route. */
+import { once } from 'node:events'
+import { type Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Lookup } from '../src/runtime/node/upstream/connect.ts'
 import { startGate, type TestGate } from './gate.ts'
 
@@ -65,4 +67,36 @@ export async function startProxyGate(
     headers,
     credentials: `x-api-key: ${headers['x-api-key']}\r\nx-tn: ${headers['x-tn']}\r\n`,
   }
+}
+
+/** What came of one request. `failure`: its status, and the word of its Proxy-Status. */
+export type Told = {
+  readonly status: number
+  readonly failure: string
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+  readonly ms: number
+}
+
+export type Asked = {
+  readonly method?: string
+  readonly body?: string
+  readonly agent?: Agent
+  /** Aborted, the client leaves. */
+  readonly signal?: AbortSignal
+}
+
+/** One request that is let in, and its whole answer. */
+export async function ask(gate: ProxyGate, path: string, asked: Asked = {}): Promise<Told> {
+  const started = performance.now()
+  const { body, ...options } = asked
+  const sent = httpRequest(`${gate.url}/${path}`, { headers: gate.headers, ...options })
+  sent.end(body)
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
+  let text = ''
+  for await (const piece of response) text += piece
+  const { headers, statusCode: status = 0 } = response
+  const word = String(headers['proxy-status'] ?? '').replace('postern; error=', '')
+  const ms = performance.now() - started
+  return { status, failure: `${status} ${word}`, headers, body: text, ms }
 }

@@ -236,7 +236,10 @@ describe('H4: the client’s address is the socket’s, unless a trusted hop say
 
   test.each([
     ['one', 'X-Forwarded-For: 1.2.3.4'],
-    ['three lines', 'X-Forwarded-For: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2\r\nX-FORWARDED-FOR: 3.3.3.3'],
+    [
+      'three lines',
+      'X-Forwarded-For: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2\r\nX-FORWARDED-FOR: 3.3.3.3',
+    ],
     ['a thousand hops', `X-Forwarded-For: ${'1.2.3.4,'.repeat(1000)}5.6.7.8`],
     ['Forwarded', 'Forwarded: for="[::1]:80"'],
     ['garbage', 'X-Forwarded-For: \xff,,;"'],
@@ -249,7 +252,11 @@ describe('H4: the client’s address is the socket’s, unless a trusted hop say
   test.each([
     ['one hop', 'X-Forwarded-For: 198.51.100.7', '198.51.100.7'],
     ['two hops', 'X-Forwarded-For: 6.6.6.6, 198.51.100.7, 10.0.0.3', '198.51.100.7'],
-    ['two lines', 'X-Forwarded-For: 6.6.6.6, 198.51.100.7\r\nX-Forwarded-For: 10.0.0.3', '198.51.100.7'],
+    [
+      'two lines',
+      'X-Forwarded-For: 6.6.6.6, 198.51.100.7\r\nX-Forwarded-For: 10.0.0.3',
+      '198.51.100.7',
+    ],
     ['no hop', '', '127.0.0.2'],
     ['garbage', 'X-Forwarded-For: 198.51.100.7, what', '127.0.0.2'],
   ])('from a trusted proxy: %s', async (_, line, address) => {
