@@ -17,7 +17,7 @@ export type Settings = {
   readonly upstream?: string
   readonly route?: string
   readonly more?: string
-  /** Further upstreams by name, each with its fields, and a route `/<name>/**` to it. */
+  /** Further upstreams by name, each with its fields (without `allow`: loopback), and a route `/<name>/**` to it. */
   readonly others?: Readonly<Record<string, string>>
   /** Resolves the names of targets instead of the system. */
   readonly lookup?: Lookup
@@ -29,7 +29,10 @@ export function proxyConfig(
   { upstream = '', route = '', more = '', others = {} }: Settings,
 ): string {
   const upstreams = Object.entries(others)
-    .map(([name, fields]) => `      - { name: ${name}, allow: [127.0.0.0/8], ${fields} }\n`)
+    .map(
+      ([name, fields]) =>
+        `      - { name: ${name}, ${fields.includes('allow:') ? '' : 'allow: [127.0.0.0/8], '}${fields} }\n`,
+    )
     .join('')
   const routes = Object.keys(others)
     .map((name) => `      - { path: /${name}/**, upstream: ${name}, rewrite: /** }\n`)
