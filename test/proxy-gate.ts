@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { type Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Lookup } from '../src/runtime/node/upstream/connect.ts'
+import { createDatabase } from './database.ts'
 import { startGate, type TestGate } from './gate.ts'
 
 export type ProxyGate = TestGate & {
@@ -19,6 +20,8 @@ export type Settings = {
   readonly more?: string
   /** Further upstreams by name, each with its fields (without `allow`: loopback), and a route `/<name>/**` to it. */
   readonly others?: Readonly<Record<string, string>>
+  /** Fields of the routes to those, by the same names. */
+  readonly routes?: Readonly<Record<string, string>>
   /** Resolves the names of targets instead of the system. */
   readonly lookup?: Lookup
 }
@@ -26,7 +29,7 @@ export type Settings = {
 /** The config of a platform that forwards `/up/**` to `url`, there without the `/up`. */
 export function proxyConfig(
   url: string,
-  { upstream = '', route = '', more = '', others = {} }: Settings,
+  { upstream = '', route = '', more = '', others = {}, routes = {} }: Settings,
 ): string {
   const upstreams = Object.entries(others)
     .map(
@@ -34,8 +37,11 @@ export function proxyConfig(
         `      - { name: ${name}, ${fields.includes('allow:') ? '' : 'allow: [127.0.0.0/8], '}${fields} }\n`,
     )
     .join('')
-  const routes = Object.keys(others)
-    .map((name) => `      - { path: /${name}/**, upstream: ${name}, rewrite: /** }\n`)
+  const ways = Object.keys(others)
+    .map(
+      (name) =>
+        `      - { path: /${name}/**, upstream: ${name}, rewrite: /**, ${routes[name] ?? ''} }\n`,
+    )
     .join('')
   return `
 version: 1
@@ -50,25 +56,31 @@ platforms:
       - { name: up, url: ${JSON.stringify(url)}, allow: [127.0.0.0/8], ${upstream} }
 ${upstreams}    routes:
       - { path: /up/**, upstream: up, rewrite: /**, body: { maxBytes: 1099511627776 }, ${route} }
-${routes}    seed: [{ id: tenant_abc123 }, { id: tenant_xyz789 }]
+${ways}    seed: [{ id: tenant_abc123 }, { id: tenant_xyz789 }]
 keys: { failures: { count: 1000, window: 10s } }
 log: { level: info }
 ${more}`
 }
 
-/** Starts it, on the storage that `env` names (none: embedded). */
+/** Starts it, on a database of its own, which goes with it. */
 export async function startProxyGate(
   url: string,
   settings: Settings = {},
   env: Readonly<Record<string, string>> = {},
 ): Promise<ProxyGate> {
-  const gate = await startGate(env, proxyConfig(url, settings), undefined, settings.lookup)
+  const database = await createDatabase({ migrate: false })
+  const variables = { DATABASE_URL: database.ownerUrl, ...env }
+  const gate = await startGate(variables, proxyConfig(url, settings), undefined, settings.lookup)
   const headers = { 'x-api-key': gate.seeded.sk_live_, 'x-tn': 'tenant_abc123' }
   return {
     ...gate,
     port: Number(new URL(gate.url).port),
     headers,
     credentials: `x-api-key: ${headers['x-api-key']}\r\nx-tn: ${headers['x-tn']}\r\n`,
+    async stop() {
+      await gate.stop()
+      await database.drop()
+    },
   }
 }
 
