@@ -5,8 +5,12 @@ import { availableParallelism, cpus, release, totalmem, type } from 'node:os'
 import { Redis } from 'ioredis'
 import { clusterUrl, withClient } from '../test/database.ts'
 import { coresName, loadName } from './load.ts'
+import { nginxVersion } from './nginx.ts'
 
-const packages = ['hono', '@hono/node-server', 'pg', 'drizzle-orm', 'ioredis'] as const
+const packages = [
+  ...['hono', '@hono/node-server', 'pg', 'drizzle-orm', 'ioredis', 'undici'],
+  ...['fastify', '@fastify/http-proxy', '@fastify/rate-limit'],
+]
 
 /** Names and values, in the order to show them. */
 export async function readFacts(redisUrl: string): Promise<[string, string][]> {
@@ -15,7 +19,10 @@ export async function readFacts(redisUrl: string): Promise<[string, string][]> {
     readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
   )
   // Our own package.json, which pins every version exactly.
-  const { dependencies } = manifest as { readonly dependencies: Record<string, string> }
+  const { dependencies, devDependencies } = manifest as Readonly<
+    Record<'dependencies' | 'devDependencies', Record<string, string>>
+  >
+  const versions = { ...dependencies, ...devDependencies }
   return [
     ['processor', `${availableParallelism()} × ${processor?.model.trim() ?? 'unknown'}`],
     ['memory', `${Math.round(totalmem() / 2 ** 30)} GiB`],
@@ -23,9 +30,10 @@ export async function readFacts(redisUrl: string): Promise<[string, string][]> {
     ['Node', process.version],
     ['PostgreSQL', await postgresVersion()],
     ['Redis', await redisVersion(redisUrl)],
+    ['nginx', nginxVersion() ?? 'not installed'],
     ['load', loadVersion()],
     ['cores', coresName],
-    ['packages', packages.map((name) => `${name} ${dependencies[name] ?? '?'}`).join(', ')],
+    ['packages', packages.map((name) => `${name} ${versions[name] ?? '?'}`).join(', ')],
   ]
 }
 

@@ -17,7 +17,8 @@ export type Load = {
 const serverCore = 0
 const loadCore = 1
 
-const has = (program: string, flag: string): boolean => {
+/** Whether a program is there; `flag` makes it end at once. */
+export const isInstalled = (program: string, flag: string): boolean => {
   try {
     execFileSync(program, [flag], { stdio: 'ignore' })
     return true
@@ -27,8 +28,9 @@ const has = (program: string, flag: string): boolean => {
   }
 }
 
-const pins = process.platform === 'linux' && availableParallelism() > 1 && has('taskset', '-V')
-const wrk = has('wrk', '-v')
+const pins =
+  process.platform === 'linux' && availableParallelism() > 1 && isInstalled('taskset', '-V')
+const wrk = isInstalled('wrk', '-v')
 
 /** The program that makes the load, for the report. */
 export const loadName = wrk ? 'wrk' : 'autocannon'

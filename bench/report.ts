@@ -1,4 +1,12 @@
 /** What the bench found, as a table for a terminal and as the page bench/results.md. */
+import type { Spread } from './rounds.ts'
+
+/** What every section is given. */
+export type Setting = {
+  readonly redisUrl: string
+  /** Told what is running. */
+  readonly say: (line: string) => void
+}
 
 /** One figure. `target` in words, and whether it was met; both null where none was set. */
 export type Figure = {
@@ -56,6 +64,17 @@ export function below(
   return { name, measured: show(value), target: `< ${show(limit)}`, met: value < limit }
 }
 
+/** A figure that must be `most` or less. */
+export function atMost(
+  name: string,
+  value: number,
+  most: number,
+  show: (value: number) => string,
+  spread = '',
+): Figure {
+  return { name, measured: show(value) + spread, target: `≤ ${show(most)}`, met: value <= most }
+}
+
 /** A count that must be nothing at all. */
 export const none = (name: string, value: number): Figure => ({
   name,
@@ -73,6 +92,17 @@ export const perSecond = (value: number): string =>
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`
 export const micros = (value: number): string => `${value.toFixed(1)} µs`
 export const millis = (value: number): string => `${value.toFixed(1)} ms`
+export const fineMillis = (value: number): string => `${value.toFixed(2)} ms`
+
+/** The least and the most, to stand behind a median. */
+export const spreadOf = ({ min, max }: Spread, show: (value: number) => string): string =>
+  ` (${show(min)} to ${show(max)})`
+
+/** Equal runs on a machine that does nothing else differ by a few percent. */
+export function noiseOf(name: string, { min, max }: Spread): string | null {
+  if (max < min * 1.25) return null
+  return `Not to be relied on: ${name} alone ran at ${perSecond(min)} in one round and at ${perSecond(max)} in another, so something else used the machine. Run it again on a quiet one; until then the ratios by processor time say more.`
+}
 
 const verdict = ({ met }: Figure): string => (met === null ? '' : met ? 'yes' : 'NO')
 

@@ -1,7 +1,8 @@
 /** The sections of the bench: what each runs, and which of its figures has which target. */
-import { benchGate, type Spread } from './gate.ts'
+import { benchGate } from './gate.ts'
 import { benchKeys } from './keys.ts'
 import { benchLimits } from './limits.ts'
+import { latency, proxy, strain } from './proxy-sections.ts'
 import {
   atLeast,
   below,
@@ -10,20 +11,18 @@ import {
   megabytes,
   micros,
   millis,
+  noiseOf,
   none,
   perSecond,
   ratio,
   type Section,
+  type Setting,
+  spreadOf,
 } from './report.ts'
+import type { Spread } from './rounds.ts'
 import { benchScope } from './scope.ts'
 import { benchWorker } from './worker.ts'
 import { benchWrongKeys } from './wrong-keys.ts'
-
-export type Setting = {
-  readonly redisUrl: string
-  /** Told what is running. */
-  readonly say: (line: string) => void
-}
 
 /** By the name that the command line uses, in the order they run. DATABASE_URL must be set. */
 export const sections: Readonly<Record<string, (setting: Setting) => Promise<Section>>> = {
@@ -31,6 +30,9 @@ export const sections: Readonly<Record<string, (setting: Setting) => Promise<Sec
   keys,
   limits,
   gate,
+  proxy,
+  latency,
+  strain,
   worker,
 }
 
@@ -111,19 +113,31 @@ async function gate({ redisUrl, say }: Setting): Promise<Section> {
     about:
       'One core for the server, 50 keep-alive connections, five rounds of four seconds each, in turn. Bare is Hono on @hono/node-server answering a small JSON. The gate answers the same from an in-process handler after key, tenant, permission, and limits of the tenant and of the key; its log is off. All get the same request, header for header, and one that is not answered with 200 fails the bench. Processor time is per request.',
     figures: [
-      atLeast(`counting in memory, ${of}`, ofBare.memory.median, 0.6, ratio, range(ofBare.memory)),
-      atLeast(`counting in Redis, ${of}`, ofBare.redis.median, 0.4, ratio, range(ofBare.redis)),
+      atLeast(
+        `counting in memory, ${of}`,
+        ofBare.memory.median,
+        0.6,
+        ratio,
+        spreadOf(ofBare.memory, ratio),
+      ),
+      atLeast(
+        `counting in Redis, ${of}`,
+        ofBare.redis.median,
+        0.4,
+        ratio,
+        spreadOf(ofBare.redis, ratio),
+      ),
       fact(
         'counting in memory, by processor time',
-        ratio(byTime.memory.median) + range(byTime.memory),
+        ratio(byTime.memory.median) + spreadOf(byTime.memory, ratio),
       ),
       fact(
         'counting in Redis, by processor time',
-        ratio(byTime.redis.median) + range(byTime.redis),
+        ratio(byTime.redis.median) + spreadOf(byTime.redis, ratio),
       ),
       ...both,
     ],
-    noise: noiseOf(rates.bare),
+    noise: noiseOf('bare Hono', rates.bare),
   }
 }
 
@@ -144,11 +158,3 @@ async function worker({ say }: Setting): Promise<Section> {
     ],
   }
 }
-
-/** Five equal runs on a machine that does nothing else differ by a few percent. */
-function noiseOf({ min, max }: Spread): string | null {
-  if (max < min * 1.25) return null
-  return `Not to be relied on: bare Hono alone ran at ${perSecond(min)} in one round and at ${perSecond(max)} in another, so something else used the machine. Run it again on a quiet one; until then the ratios by processor time say more.`
-}
-
-const range = ({ min, max }: Spread): string => ` (${ratio(min)} to ${ratio(max)})`

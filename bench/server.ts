@@ -1,12 +1,13 @@
 /**
  * One server of the gate bench, in a process of its own so that it can be held to one core:
  *
- *     node bench/server.ts bare|gate
+ *     node bench/server.ts bare
+ *     node bench/server.ts gate [UPSTREAM_URL]
  *
  * `bare` is Hono on its Node adapter with a handler that answers a small JSON. `gate` is the whole
- * gateway in front of the same handler, on the PostgreSQL at DATABASE_URL, counting in the Redis at
- * REDIS_URL or, without one, in memory. It tells its parent where it listens and what to send, and
- * ends with it.
+ * gateway in front of the same handler or of an upstream, on the PostgreSQL at DATABASE_URL, counting
+ * in the Redis at REDIS_URL or, without one, in memory. It tells its parent where it listens and what
+ * to send, and ends with it.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,24 +21,30 @@ import { deploy } from '../src/runtime/node/deployment.ts'
 import { firstStart } from '../src/runtime/node/first-start.ts'
 import { createLog } from '../src/runtime/node/log.ts'
 import { readRootSecrets } from '../src/runtime/node/secrets.ts'
-
-/** What the parent is told once the server listens. */
-export type Listening = {
-  readonly url: string
-  /** The headers of a request that is let in. */
-  readonly headers: Readonly<Record<string, string>>
-}
-
-/** Microseconds of processor time since the process began: in its own code, and in the kernel. */
-export type Usage = { readonly userMicros: number; readonly systemMicros: number }
-
-const answer = { hello: 'world' }
-export const answerText = JSON.stringify(answer)
+import { answer, answerAsServer, type Listening } from './processes.ts'
 
 const handlers = { hello: createHandler().get('/', (c) => c.json(answer)) }
 
+const ownRoute = `
+      - { path: /v1/hello, methods: [GET], handler: hello, permission: data:read }`
+
+/** To the paths of bench/proxy-servers.ts; what may be large is not held to the usual size. */
+const forwardedRoutes = `
+      - { path: /v1/hello, methods: [GET], upstream: bench, permission: data:read }
+      - { path: /v1/large, methods: [GET], upstream: bench, permission: data:read }
+      - path: /v1/sink
+        methods: [POST]
+        upstream: bench
+        permission: data:read
+        body: { maxBytes: 2000000000 }`
+
+/** Every slow client of bench/slow-clients.ts may hold a connection to it. */
+const upstreamAt = (url: string): string => `
+    upstreams:
+      - { name: bench, url: "${url}", allow: [127.0.0.0/8], connections: 4000 }`
+
 /** The platform that is measured: every check of the gate, and limits that count but never refuse. */
-export const platformFile = `
+const platformFile = (upstreamUrl: string | null): string => `
 version: 1
 platforms:
   - id: plt_bench
@@ -45,12 +52,8 @@ platforms:
     scheme: azotte
     permissions: { data: [read] }
     environments:
-      live: { limits: { key: [100000000/min], tenant: [100000000/min] } }
-    routes:
-      - path: /v1/hello
-        methods: [GET]
-        handler: hello
-        permission: data:read
+      live: { limits: { key: [100000000/min], tenant: [100000000/min] } }${upstreamUrl === null ? '' : upstreamAt(upstreamUrl)}
+    routes:${upstreamUrl === null ? ownRoute : forwardedRoutes}
     seed:
       - id: tenant_abc123
       - id: tenant_xyz789
@@ -66,12 +69,12 @@ async function startBare(): Promise<Listening> {
   return { url: `http://127.0.0.1:${port}/v1/hello`, headers: {} }
 }
 
-async function startGate(): Promise<Listening> {
+async function startGate(upstreamUrl: string | null): Promise<Listening> {
   const folder = mkdtempSync(join(tmpdir(), 'postern-bench-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const { DATABASE_URL, REDIS_URL } = process.env
   const env = { POSTERN_DIR: folder, PORT: '0', DATABASE_URL, REDIS_URL }
-  const parsed = parseConfig(platformFile, 'bench.yaml', env, Object.keys(handlers))
+  const parsed = parseConfig(platformFile(upstreamUrl), 'bench.yaml', env, Object.keys(handlers))
   if (!parsed.ok) throw new Error(renderErrors(parsed.errors))
   const { config } = parsed
   const secrets = readRootSecrets({}, folder)
@@ -88,12 +91,6 @@ async function startGate(): Promise<Listening> {
 }
 
 if (import.meta.main) {
-  // The parent asks for its usage before and after each run, and ends it by hanging up.
-  process.on('disconnect', () => process.exit(0))
-  process.on('message', () => {
-    const { user, system } = process.cpuUsage()
-    const usage: Usage = { userMicros: user, systemMicros: system }
-    process.send?.(usage)
-  })
-  process.send?.(process.argv[2] === 'bare' ? await startBare() : await startGate())
+  const [kind, upstreamUrl = null] = process.argv.slice(2)
+  answerAsServer(kind === 'bare' ? await startBare() : await startGate(upstreamUrl))
 }

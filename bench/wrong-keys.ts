@@ -10,7 +10,8 @@ import { Agent, request } from 'node:http'
 import { Redis } from 'ioredis'
 import { generateKey } from '../src/keys/format.ts'
 import { clusterUrl, withClient } from '../test/database.ts'
-import { type GateServer, startGateServer } from './gate.ts'
+import { startGateServer } from './gate.ts'
+import type { BenchServer } from './processes.ts'
 
 /** What happened at the servers meanwhile. */
 type Seen = {
@@ -28,7 +29,7 @@ const attempts = 3
 
 /** Runs the bench; a few seconds. Throws when a wrong key is answered with anything but a 401. */
 export async function benchWrongKeys(redisUrl: string): Promise<WrongKeysBench> {
-  const gate = await startGateServer(redisUrl)
+  const gate = await startGateServer({ redisUrl })
   const redis = new Redis(redisUrl)
   const agent = new Agent({ keepAlive: true, maxSockets: 16 })
   try {
@@ -79,7 +80,7 @@ async function commandsOf(redis: Redis): Promise<number> {
   return Number(count)
 }
 
-async function sendAll(gate: GateServer, agent: Agent, keys: readonly string[]): Promise<void> {
+async function sendAll(gate: BenchServer, agent: Agent, keys: readonly string[]): Promise<void> {
   let next = 0
   const sender = async () => {
     for (let key = keys[next++]; key !== undefined; key = keys[next++]) {
@@ -90,7 +91,7 @@ async function sendAll(gate: GateServer, agent: Agent, keys: readonly string[]):
   await Promise.all(Array.from({ length: 16 }, sender))
 }
 
-function statusOf({ url, headers }: GateServer, agent: Agent, key: string): Promise<number> {
+function statusOf({ url, headers }: BenchServer, agent: Agent, key: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const sending = request(url, { agent, headers: { ...headers, 'x-api-key': key } }, (answer) => {
       answer.resume().once('end', () => resolve(answer.statusCode ?? 0))

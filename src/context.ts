@@ -98,7 +98,7 @@ export type Upstream = {
   readonly connectMs: number
   /** From the request's last byte, or its head where the body is still being sent, to the answer's head. */
   readonly headersMs: number
-  /** Between two pieces of the answer's body. */
+  /** Between two pieces of a body: of the answer's, or of the request's that is passed on. */
   readonly idleMs: number
   /** For each target. */
   readonly connectionsMax: number

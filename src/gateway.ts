@@ -23,6 +23,7 @@ import { authorize } from './keys/authorize.ts'
 import { createOrigins, type OriginsOptions } from './keys/origins.ts'
 import { createTenants, readTenant, type TenantsOptions } from './keys/tenant.ts'
 import { createVerifier, type VerifierOptions } from './keys/verify.ts'
+import { createSocketWatch } from './keys/watch.ts'
 import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
 import { isKeySet, keySetAnswer, ownPath } from './own-paths.ts'
 import { Problem, type Refusal } from './problem.ts'
@@ -70,6 +71,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     chargePreflight: (clientAddress) => ports.chargePreflight(clientAddress),
   })
   const limiter = createLimiter({ ...options.limits, counter: ports.counter })
+  const watch = createSocketWatch({ ...keys, verifier, tenants, defer: ports.defer })
   const identity = createIdentity(options)
   const proxy = createProxy({
     platforms,
@@ -111,13 +113,17 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const binding = tenants.bind(record, sent.tenant, platform, now)
     const { tenant } = must(binding instanceof Promise ? await binding : binding) // 400 403 503
     const principal = visit.as(principalOf(record, tenant))
-    must(authorize(record, route, { method, path, clientAddress, headers })) // 403
+    const call = { method, path, clientAddress, headers }
+    must(authorize(record, route, call)) // 403
     const charge = limiter.charge(platform, route, record, tenant)
     visit.charged(charge instanceof Promise ? await charge : charge, route.cost) // 429 503
     const { requestId } = visit.outcome
     if (route.upstream !== null) {
-      const call = { platform, route, principal, method, path, search, requestId, onOpen }
-      const answer = proxy.send({ ...call, ...sentBy(exchange), gate: visit.headers })
+      const onOpen = exchange.upgrade
+        ? watch.opener({ key, platform, tenant, route, call })
+        : neverOpen
+      const facts = { platform, route, principal, method, path, search, requestId, onOpen }
+      const answer = proxy.send({ ...facts, ...sentBy(exchange), gate: visit.headers })
       return visit.forwarded(await answer) // 408 413 502 503 504
     }
     const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415
@@ -191,7 +197,7 @@ function rewriteFor({ id, path, rewrite }: Route): Rewrite | null {
   return compiled
 }
 
-const onOpen = () => () => {}
+const neverOpen = () => () => {}
 
 function scopeOf({ platform, environment, tenant }: Principal): Scope {
   if (tenant !== null) return { platform, environment, tenant }

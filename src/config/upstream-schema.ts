@@ -42,7 +42,7 @@ const timeouts = () =>
       .describe("From the request's end to the head of the answer."),
     idle: duration('1ms', '1d')
       .prefault('60s')
-      .describe("Between two pieces of the answer's body."),
+      .describe('Between two pieces of a body, of the request or of the answer.'),
   })
 
 const health = () =>

@@ -37,21 +37,29 @@ export type MemoryOptions = {
   readonly staleMs: number
 }
 
+/** What two answers have to be for the first to be kept: what hangs on the object then stays. */
+export type Same<V> = (held: V, found: V) => boolean
+
 /** A store that was down a moment ago is asked once a second per name, not at every request. */
 const retryMs = 1000
 
 type Entry<V> = { readonly value: V; freshUntil: number; readonly staleUntil: number }
 
 /** Creates an empty memory. */
-export function createMemory<V>({ entriesMax, ttlMs, staleMs }: MemoryOptions): Memory<V> {
+export function createMemory<V>(
+  { entriesMax, ttlMs, staleMs }: MemoryOptions,
+  same: Same<V> = () => false,
+): Memory<V> {
   const entries = createLru<Entry<V>>(entriesMax)
   const flights = new Map<string, Promise<V | undefined>>()
   let epoch = 0
 
   async function relearn(name: string, now: number, ask: () => Promise<V | undefined>) {
     const askedIn = epoch
-    const value = await ask()
-    if (askedIn !== epoch) return value
+    const found = await ask()
+    if (askedIn !== epoch) return found
+    const held = entries.get(name, now)?.value
+    const value = held !== undefined && found !== undefined && same(held, found) ? held : found
     const freshUntil = now + ttlMs
     const staleUntil = freshUntil + staleMs
     if (value === undefined || staleUntil <= now) entries.delete(name)

@@ -117,11 +117,15 @@ const noDigest = new Uint8Array(32)
 export function createVerifier(options: VerifierOptions): Verifier {
   const { negativeTtlMs = 5000 } = options
   const look = createLookup(options)
-  const known = createMemory<Known>({
-    entriesMax: options.knownMax ?? 50_000,
-    ttlMs: options.positiveTtlMs ?? 10_000,
-    staleMs: options.staleMs ?? 60_000,
-  })
+  const known = createMemory<Known>(
+    {
+      entriesMax: options.knownMax ?? 50_000,
+      ttlMs: options.positiveTtlMs ?? 10_000,
+      staleMs: options.staleMs ?? 60_000,
+    },
+    // Limits, principals and identity tokens hang on the record; they need not be made anew.
+    ({ record: held }, { record: found }) => JSON.stringify(held) === JSON.stringify(found),
+  )
   const unknown = createDigestSet(options.unknownMax ?? 20_000)
   const turnstile = createTurnstile({
     insideMax: options.lookupsPerAddress ?? 4,

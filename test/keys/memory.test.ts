@@ -25,6 +25,16 @@ describe('a memory that remembers', () => {
   })
 })
 
+test('an answer that is the same as the last one is that one, and another is not', async () => {
+  const memory = createMemory<{ at: string }>(
+    { entriesMax: 10, ttlMs: 100, staleMs: 100 },
+    (held, found) => held.at === found.at,
+  )
+  const first = await memory.learn('a', 0, async () => ({ at: 'x' }))
+  expect(await memory.learn('a', 100, async () => ({ at: 'x' }))).toBe(first)
+  expect(await memory.learn('a', 200, async () => ({ at: 'y' }))).toEqual({ at: 'y' })
+})
+
 describe('C1: a memory of no time at all', () => {
   test('asks for everyone: no answer that was asked for earlier is shared', async () => {
     const { asked, ask } = slowStore()

@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import fc from 'fast-check'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { NodeExchange } from '../../src/runtime/node/exchange.ts'
 import { type Handle, openLine, readAnswers, startFront, talk } from './raw.ts'
 
 const numRuns = Math.ceil(Number(process.env.FUZZ_RUNS ?? 2000) / 10)
@@ -443,6 +444,25 @@ describe('slow clients', () => {
     )
     expect(readAnswers(text)).toMatchObject([{ status: 408 }])
     expect(slow.outcomes).toMatchObject([{ status: 408, code: 'request/timeout', requestBytes: 3 }])
+    await slow.front.drain(0)
+  })
+
+  test('R17: a body that is passed on may pause for as long as its upstream says', async () => {
+    const slow = await startFront(
+      (request, exchange, reply) => {
+        const incoming = exchange instanceof NodeExchange ? exchange.outgoing?.req : undefined
+        if (incoming && request.headers.has('x-passed-on')) incoming.passedOn = { idleMs: 60_000 }
+        return handle(request, exchange, reply)
+      },
+      { bodyIdleMs: 50 },
+    )
+    const body = 'Connection: close\r\nContent-Length: 9\r\n\r\nabc'
+    const line = await openLine(slow.port)
+    line.send(`${post}X-Passed-On: yes\r\n${body}`)
+    // One that is not passed on, and begins later, is given up: so much time has passed.
+    expect(readAnswers(await talk(slow.port, post + body))).toMatchObject([{ status: 408 }])
+    line.send('defghi')
+    expect(readAnswers(await line.closed())).toMatchObject([{ status: 200, body: 'read 9' }])
     await slow.front.drain(0)
   })
 

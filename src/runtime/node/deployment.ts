@@ -11,6 +11,7 @@ import { memoryCounter } from '../../limits/memory.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { type AddressGuard, createAddressGuard } from './address-guard.ts'
+import { type EchoServer, startEcho } from './echo.ts'
 import { createFront, type Front } from './front.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
@@ -76,7 +77,14 @@ async function wire(
 
   const balancers = new Balancers()
   let stopChecks = (): void => {}
-  const pools = createPools({ echoOrigin: () => 'http://127.0.0.1:1', lookup })
+  let echo: Promise<EchoServer> | null = null
+  const pools = createPools({
+    async echoPort() {
+      echo ??= startEcho()
+      return (await echo).port
+    },
+    lookup,
+  })
   const ports: Ports = {
     tenantSql: storage.tenantSql,
     gatewaySql: storage.gatewaySql,
@@ -125,6 +133,7 @@ async function wire(
     await front.drain(config.server.shutdownGraceMs)
     stopChecks()
     await pools.close()
+    await (await echo)?.close()
     await deferred.settled()
     await redis?.close()
     await storage.close()

@@ -15,8 +15,11 @@ import type { Upgraded } from './upgraded.ts'
 const earlyBytesMax = 65_536
 
 export class Handshake {
+  /** The key that the client challenges the server with (RFC 6455 section 4.2.1). */
+  readonly challenge: string
   readonly #socket: Socket
-  readonly #outgoing: Outgoing
+  /** null once accepted: it has the request, and the key with it. */
+  #outgoing: Outgoing | null
   readonly #upgraded: Upgraded
   readonly #drainMs: number
   #early: Buffer[]
@@ -25,6 +28,7 @@ export class Handshake {
   /** Takes over the socket of an upgrade request, with `head`, what came after the request. */
   constructor(outgoing: Outgoing, head: Buffer, upgraded: Upgraded, drainMs: number) {
     const { socket } = outgoing.req
+    this.challenge = outgoing.req.get('sec-websocket-key') ?? ''
     this.#socket = socket
     this.#outgoing = outgoing
     this.#upgraded = upgraded
@@ -42,21 +46,20 @@ export class Handshake {
     outgoing.once('finish', this.#refused)
   }
 
-  /** The key that the client challenges the server with (RFC 6455 section 4.2.1). */
-  get challenge(): string {
-    return this.#outgoing.req.get('sec-websocket-key') ?? ''
-  }
-
   /** Takes the socket out of HTTP. null when the client has gone. */
   accept(): { readonly socket: Socket; readonly head: Buffer } | null {
     const socket = this.#socket
-    if (socket.destroyed || this.#outgoing.headersSent) return null
+    const outgoing = this.#outgoing
+    if (outgoing === null || outgoing.headersSent || socket.destroyed) return null
     socket.off('data', this.#keep)
     socket.off('end', this.#leave)
     socket.off('drain', this.#drained)
-    this.#outgoing.off('finish', this.#refused)
-    this.#outgoing.surrender()
-    return { socket, head: Buffer.concat(this.#early) }
+    outgoing.off('finish', this.#refused)
+    outgoing.surrender()
+    this.#outgoing = null
+    const head = Buffer.concat(this.#early)
+    this.#early = []
+    return { socket, head }
   }
 
   /** The WebSocket stands, and takes part in a drain until `over`. */
@@ -64,6 +67,7 @@ export class Handshake {
     this.#upgraded.opened(this.#socket, open)
   }
 
+  /** The WebSocket is over, and in the log. */
   over(): void {
     this.#upgraded.remove(this.#socket)
   }
@@ -80,7 +84,7 @@ export class Handshake {
   }
 
   readonly #drained = (): void => {
-    this.#outgoing.emit('drain')
+    this.#outgoing?.emit('drain')
   }
 
   /** The answer was another one, and all of it is written. What still comes is dropped, for a while. */

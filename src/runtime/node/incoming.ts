@@ -13,7 +13,7 @@ import { Problem } from '../../problem.ts'
 export type BodyLimits = {
   /** Of a body whose route has not said; a route says with `Exchange.limitBody`. */
   readonly bodyBytesMax: number
-  /** Between two pieces of a body that somebody waits for. */
+  /** Between two pieces of a body that somebody waits for, unless it is passed on as it comes. */
   readonly bodyIdleMs: number
   /** For a whole body, however steadily it comes, unless it is passed on as it comes. */
   readonly requestMs: number
@@ -40,8 +40,11 @@ export class Incoming extends IncomingMessage {
   limits = noLimits
   /** Somebody reads, or has read, the body. */
   wanted = false
-  /** The body is passed on as it comes: as long as some comes, it may take its time. */
-  unhurried = false
+  /**
+   * The body is passed on as it comes: it may take its time, and pause for this long. A client that
+   * makes its body while it sends it, as git compresses a pack, has nothing to send for a while.
+   */
+  passedOn: { readonly idleMs: number } | null = null
   #hurry: ReturnType<typeof setTimeout> | null = null
   #failure: Problem | null = null
   #timed = false
@@ -85,10 +88,11 @@ export class Incoming extends IncomingMessage {
   }
 
   #startTimer(): void {
-    const { bodyIdleMs: idleMs, requestMs } = this.limits
+    const { bodyIdleMs, requestMs } = this.limits
+    const { idleMs } = this.passedOn ?? { idleMs: bodyIdleMs }
     this.#timed = true
     this.socket.setTimeout(idleMs)
-    if (!this.unhurried) {
+    if (this.passedOn === null) {
       const late = () =>
         this.fail(new Problem('request/timeout', { cause: 'the body took too long' }))
       this.#hurry = setTimeout(late, requestMs)

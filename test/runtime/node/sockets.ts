@@ -36,12 +36,15 @@ export type SocketGate = TestFront & {
   closedCount(): number
   /** Requests for `/hold`, which are not answered until the test does. */
   readonly held: Queue<PromiseWithResolvers<void>>
+  /** The requests as Node has them, for as long as somebody else holds them. */
+  readonly requests: WeakRef<object>[]
 }
 
 /** A front that asks for `x-api-key: good`, and forwards WebSockets to a port of loopback. */
 export async function startSocketGate(upstreamPort: number): Promise<SocketGate> {
   const opened = new Queue<OpenSocket>()
   const held = new Queue<PromiseWithResolvers<void>>()
+  const requests: WeakRef<object>[] = []
   let closed = 0
   const onOpen = (socket: OpenSocket) => {
     opened.push(socket)
@@ -51,6 +54,7 @@ export async function startSocketGate(upstreamPort: number): Promise<SocketGate>
   }
   const handle: Handle = async (incoming, exchange, reply) => {
     const { pathname } = new URL(incoming.url)
+    requests.push(new WeakRef(exchange.requestHeaders ?? exchange))
     if (incoming.headers.get('x-api-key') !== 'good') return reply('who?', { status: 401 })
     if (pathname === '/hold') {
       const hold = Promise.withResolvers<void>()
@@ -60,14 +64,14 @@ export async function startSocketGate(upstreamPort: number): Promise<SocketGate>
     if (pathname === '/large') return reply(largeAnswer(), { status: 403 })
     if (!exchange.upgrade) return reply(`upgrade ${exchange.upgrade}`)
     try {
-      return reply(await forward(upstreamPort, incoming, exchange, onOpen))
+      return reply(await forward(upstreamPort, handshakeOf(incoming), exchange, onOpen))
     } catch (error) {
       if (error instanceof HopFault) return reply(error.failure, { status: 502 })
       throw error
     }
   }
   const front = await startFront(handle)
-  return { ...front, opened, held, closedCount: () => closed }
+  return { ...front, opened, held, requests, closedCount: () => closed }
 }
 
 function largeAnswer(): ReadableStream<Uint8Array> {
@@ -80,19 +84,21 @@ function largeAnswer(): ReadableStream<Uint8Array> {
   })
 }
 
+const handshakeOf = ({ headers }: Request): Record<string, string> =>
+  Object.fromEntries(
+    ['connection', 'upgrade', 'sec-websocket-key', 'sec-websocket-version'].map((name) => [
+      name,
+      headers.get(name) ?? '',
+    ]),
+  )
+
 /** The part of a forwarder that opens a WebSocket. */
 async function forward(
   port: number,
-  incoming: Request,
+  headers: Record<string, string>,
   exchange: Exchange,
   onOpen: (socket: OpenSocket) => () => void,
 ): Promise<Response> {
-  const headers = Object.fromEntries(
-    ['connection', 'upgrade', 'sec-websocket-key', 'sec-websocket-version'].map((name) => [
-      name,
-      incoming.headers.get(name) ?? '',
-    ]),
-  )
   const asked = request({ port, host: '127.0.0.1', headers, agent: false }).end()
   return new Promise((resolve, reject) => {
     asked.on('error', () => reject(new HopFault('connection_refused', true, 'refused')))

@@ -31,6 +31,16 @@ afterAll(async () => {
   ws.server.close()
 })
 
+/** Waits until nobody holds any of them. */
+async function collected(refs: readonly WeakRef<object>[]): Promise<void> {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void // what the flag has put there
+  while (refs.some((ref) => ref.deref() !== undefined)) {
+    await new Promise((resolve) => setImmediate(resolve))
+    collect()
+  }
+}
+
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
 const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: gw\r\nx-api-key: good\r\n\r\n'
 
@@ -145,18 +155,13 @@ describe('R23: a client that leaves before it is answered', () => {
   )
 
   test('nothing of a refused handshake is kept', async () => {
-    setFlagsFromString('--expose-gc')
-    const collect = runInNewContext('gc') as () => void // what the flag has put there
     const gate = await startSocketGate(raw.port)
     const bad = [handshake('/ws', ''), handshake('/ws', '', 'short')]
     for (let n = 0; n < 10; n += 1) await talk(gate.port, bad[n % 2] ?? '')
     await gate.logged(10)
     // The front holds on to the last one, which it may have to answer itself.
     const refused = gate.seen.slice(0, 8)
-    while (refused.some((ref) => ref.deref() !== undefined)) {
-      await new Promise((resolve) => setImmediate(resolve))
-      collect()
-    }
+    await collected(refused)
     expect(gate.seen).toHaveLength(10)
     await gate.front.drain(0)
   })
@@ -178,6 +183,32 @@ describe('an open WebSocket', () => {
     expect(head).toContain('X-Kept: yes')
     open.close(1000, '')
     await line.closed()
+  })
+
+  test('gets all that was sent too early, however much', async () => {
+    const line = await openLine(gw.port)
+    line.send(handshake('/hold'))
+    const hold = await gw.held.next()
+    line.send(`${'e'.repeat(2_000_000)}.`)
+    line.send('late')
+    hold.resolve()
+    const [socket, open] = await Promise.all([raw.sockets.next(), gw.opened.next()])
+    expect(await readUntil(socket, 'late')).toBe(`${'e'.repeat(2_000_000)}.late`)
+    open.close(1000, '')
+    await line.closed()
+    await gw.logged(1)
+  })
+
+  test('does not hold on to its request, whose headers have the key', async () => {
+    const gate = await startSocketGate(raw.port)
+    const sockets = [await openRaw(gate), await openRaw(gate), await openRaw(gate)]
+    // The front holds on to the last one.
+    await collected(gate.requests.slice(0, 2))
+    for (const { open } of sockets) open.close(1000, '')
+    await Promise.all(sockets.map(({ line }) => line.closed()))
+    await gate.logged(3)
+    expect(gate.outcomes).toMatchObject(Array(3).fill({ method: 'GET', status: 101 }))
+    await gate.front.drain(0)
   })
 
   test('comes after other requests of its connection', async () => {

@@ -92,6 +92,21 @@ export function createConnector(
   }
 }
 
+/** Makes undici's connector for the built-in upstream, which listens on loopback and has no other name. */
+export function createEchoConnector(port: () => Promise<number>): buildConnector.connector {
+  return (_, done) => {
+    const failed = (error: unknown): void => done(faultOf(error, 'tcp'), null)
+    port().then((at) => {
+      const socket = connectTcp({ host: '127.0.0.1', port: at, noDelay: true })
+      socket.once('error', failed)
+      socket.once('connect', () => {
+        socket.off('error', failed)
+        done(null, socket)
+      })
+    }, failed)
+  }
+}
+
 type Resolved = (error: Error | null, addresses: { address: string; family: number }[]) => void
 
 function tlsOptions({ tls }: Upstream, host: string) {

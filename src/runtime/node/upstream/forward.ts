@@ -16,7 +16,7 @@ export function createForward(pools: Pools): Forward {
       throw new TypeError('not an exchange of this front')
     }
     const { outgoing } = exchange
-    outgoing.req.unhurried = hop.hasBody
+    if (hop.hasBody) outgoing.req.passedOn = hop.upstream
     const at = pools.of(hop.upstream, hop.target)
     return new Promise((resolve, reject) => {
       const handler = new HopHandler(hop, exchange, outgoing, at, resolve, reject)

@@ -211,8 +211,19 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
   }
 
   timedOut(): void {
+    // The target has all there is so far, and its time begins when the body has ended. How long the
+    // client may pause is the body's own to judge.
+    if (this.#waitsFor === 'http_response_timeout' && this.#waitsForClient()) {
+      this.#wait(this.#hop.upstream.headersMs, 'http_response_timeout')
+      return
+    }
     const cause = `nothing happened in time (${this.#waitsFor})`
     this.#fail(new HopFault(this.#waitsFor, this.#controller === null, cause))
+  }
+
+  #waitsForClient(): boolean {
+    const body = this.#body
+    return body !== null && !body.complete && !body.isPaused() && body.wanted
   }
 
   /** Nothing more is done, nor waited for. */

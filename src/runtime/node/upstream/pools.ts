@@ -9,7 +9,7 @@
  */
 import { type Dispatcher, errors, Pool } from 'undici'
 import type { Platform, Target, Upstream } from '../../../context.ts'
-import { createConnector, type Lookup } from './connect.ts'
+import { createConnector, createEchoConnector, type Lookup } from './connect.ts'
 
 /** A request that waits for its turn at a target. */
 export type Guest = {
@@ -142,15 +142,15 @@ export type Pools = {
 }
 
 export type PoolsOptions = {
-  /** Where the built-in upstream listens: `http://127.0.0.1:40123`. */
-  echoOrigin(): string
+  /** The port of loopback where the built-in upstream listens; asked when it is first needed. */
+  echoPort(): Promise<number>
   readonly lookup?: Lookup
 }
 
 type UpstreamPools = ReadonlyMap<string, TargetPool>
 
 /** Creates an empty set of pools. Connections are made when they are first needed. */
-export function createPools({ echoOrigin, lookup }: PoolsOptions): Pools {
+export function createPools({ echoPort, lookup }: PoolsOptions): Pools {
   let kept = new Map<string, UpstreamPools>()
   // Weak: a request that began under the config before still finds its own.
   const byUpstream = new WeakMap<Upstream, UpstreamPools>()
@@ -159,16 +159,9 @@ export function createPools({ echoOrigin, lookup }: PoolsOptions): Pools {
 
   function open(upstream: Upstream): UpstreamPools {
     const echo = upstream.builtin === 'echo'
-    const connect = createConnector(
-      echo ? { ...upstream, allow: ['127.0.0.0/8'] } : upstream,
-      lookup,
-    )
-    return new Map(
-      upstream.targets.map(({ origin }) => [
-        origin,
-        new TargetPool(upstream, echo ? echoOrigin() : origin, connect),
-      ]),
-    )
+    const connect = echo ? createEchoConnector(echoPort) : createConnector(upstream, lookup)
+    const { targets } = upstream
+    return new Map(targets.map(({ origin }) => [origin, new TargetPool(upstream, origin, connect)]))
   }
 
   return {
