@@ -14,6 +14,7 @@ import { type Deployment, deploy } from '../src/runtime/node/deployment.ts'
 import { firstStart } from '../src/runtime/node/first-start.ts'
 import { createLog } from '../src/runtime/node/log.ts'
 import { readRootSecrets } from '../src/runtime/node/secrets.ts'
+import type { Lookup } from '../src/runtime/node/upstream/connect.ts'
 import type { GateUnderTest } from './suites/gate.suite.ts'
 
 export type TestGate = GateUnderTest & {
@@ -31,25 +32,32 @@ export function roomyConfig(): string {
     .concat('\nkeys: { failures: { count: 100, window: 10s }, positiveTtl: 50ms }\n')
 }
 
+/** Reads a config for a gate whose data are in `folder`. Throws what is wrong with it. */
+export function configOf(
+  text: string,
+  folder: string,
+  env: Readonly<Record<string, string>> = {},
+  handlers: Handlers = served,
+): Config {
+  const variables = { POSTERN_DIR: join(folder, 'data'), PORT: '0', ...env }
+  const parsed = parseConfig(text, 'postern.yaml', variables, Object.keys(handlers))
+  if (!parsed.ok) throw new Error(renderErrors(parsed.errors))
+  return parsed.config
+}
+
 /** Starts the gate that `text` describes, with the storage that `env` names (none: embedded). */
 export async function startGate(
   env: Readonly<Record<string, string>> = {},
   text = roomyConfig(),
   handlers: Handlers = served,
+  lookup?: Lookup,
 ): Promise<TestGate> {
   const folder = mkdtempSync(join(tmpdir(), 'postern-gate-'))
-  const parsed = parseConfig(
-    text,
-    'postern.yaml',
-    { POSTERN_DIR: join(folder, 'data'), PORT: '0', ...env },
-    Object.keys(handlers),
-  )
-  if (!parsed.ok) throw new Error(renderErrors(parsed.errors))
-  const { config } = parsed
+  const config = configOf(text, folder, env, handlers)
   const logFile = join(folder, 'log')
   const log = createLog(config.log.level, openSync(logFile, 'a'))
   const secrets = readRootSecrets({}, config.storage.folder)
-  const deployment = await deploy(config, secrets, handlers, log)
+  const deployment = await deploy(config, secrets, handlers, log, lookup)
   await deployment.listen()
   const { entries } = await firstStart(config, deployment, secrets, join(folder, 'env'))
   const named = (name: string) => entries.get(name) ?? ''

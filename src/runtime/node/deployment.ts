@@ -17,6 +17,7 @@ import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { readReferenceScript } from './reference-script.ts'
 import { openStorage, type Storage } from './storage.ts'
+import type { Lookup } from './upstream/connect.ts'
 import { createForward } from './upstream/forward.ts'
 import { startHealthChecks } from './upstream/health.ts'
 import { createPools } from './upstream/pools.ts'
@@ -39,16 +40,20 @@ export type Deployment = {
   close(): Promise<void>
 }
 
-/** Opens storage and counter, and builds the gateway; nothing listens yet. */
+/**
+ * Opens storage and counter, and builds the gateway; nothing listens yet. `lookup` resolves the names
+ * of upstreams; without it the system does.
+ */
 export async function deploy(
   config: Config,
   secrets: RootSecrets,
   handlers: Handlers,
   log: Log,
+  lookup?: Lookup,
 ): Promise<Deployment> {
   const storage = await openStorage(config.storage, (message) => log.warn(message))
   try {
-    return await wire(config, secrets, handlers, log, storage)
+    return await wire(config, secrets, handlers, log, storage, lookup)
   } catch (error) {
     await storage.close()
     throw error
@@ -61,6 +66,7 @@ async function wire(
   handlers: Handlers,
   log: Log,
   storage: Storage,
+  lookup: Lookup | undefined,
 ): Promise<Deployment> {
   let config = started
   const redis = await openRedis(config.storage.redisUrl, log)
@@ -78,6 +84,7 @@ async function wire(
       echo ??= startEcho()
       return (await echo).port
     },
+    lookup,
   })
   const ports: Ports = {
     tenantSql: storage.tenantSql,

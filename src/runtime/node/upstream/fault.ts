@@ -20,6 +20,10 @@ export function faultOf(error: unknown, untouched: boolean): HopFault | Problem 
   const message = error instanceof Error ? error.message : 'no error was given'
   // Both are what undici calls an answer that nobody asked for.
   const unasked = message === 'bad upgrade' || message === 'bad response'
-  const failure = unasked ? undefined : failures[code]
+  const failure = unasked ? undefined : failureOf(code)
   return new HopFault(failure ?? 'http_protocol_error', untouched, message)
 }
+
+/** In TLS 1.3 an upstream may refuse a client's certificate after the handshake has ended (RFC 8446 4.4.2.4). */
+const failureOf = (code: string): HopFailure | undefined =>
+  code.startsWith('ERR_SSL_') ? 'tls_protocol_error' : failures[code]

@@ -89,6 +89,8 @@ function probe(
         onResponseStart(_, code) {
           status = code
         },
+        // undici takes no handler without one, and answers with an error.
+        onResponseData() {},
         onResponseEnd: () => settle(status >= 200 && status < 400),
         onResponseError: () => settle(false),
       },

@@ -32,8 +32,9 @@ export class TargetPool {
   readonly #inside = new Set<Guest>()
   readonly #waiting = new Set<Guest>()
   readonly #byOwner = new Map<string, Pool>()
-  readonly #closing = new Set<Promise<void>>()
+  readonly #retired = new Map<Pool, Promise<void>>()
   #distrustedUntilMs = 0
+  #closed = false
 
   constructor(upstream: Upstream, origin: string, connect: Pool.Options['connect']) {
     this.#origin = origin
@@ -83,6 +84,8 @@ export class TargetPool {
   ) {
     const once = this.#distrustedUntilMs > 0 && performance.now() < this.#distrustedUntilMs
     this.#poolOf(owner).dispatch(once ? { ...options, reset: true } : options, handler)
+    // One that waited while its upstream left the config: its connection is for it alone.
+    if (this.#closed) this.retire()
   }
 
   #poolOf(owner: string): Pool {
@@ -104,15 +107,28 @@ export class TargetPool {
   }
 
   #retire(pool: Pool): void {
-    const closed = pool.close().finally(() => this.#closing.delete(closed))
-    this.#closing.add(closed)
+    this.#retired.set(
+      pool,
+      pool.close().finally(() => this.#retired.delete(pool)),
+    )
   }
 
-  /** Closes every connection once what is under way on it has ended. */
-  async close(): Promise<void> {
+  /** Takes nothing in any more: what is under way or waits ends in order, and its connections then. */
+  retire(): void {
+    this.#closed = true
     for (const pool of this.#byOwner.values()) this.#retire(pool)
     this.#byOwner.clear()
-    await Promise.all(this.#closing)
+  }
+
+  /** Whether there is anything left to end. */
+  get isIdle(): boolean {
+    return this.#inside.size === 0 && this.#waiting.size === 0 && this.#retired.size === 0
+  }
+
+  /** Cuts every connection. */
+  async destroy(): Promise<void> {
+    this.retire()
+    await Promise.all([...this.#retired.keys()].map((pool) => pool.destroy()))
   }
 }
 
@@ -121,7 +137,7 @@ export type Pools = {
   adopt(platforms: readonly Platform[]): void
   /** Throws for an upstream that was not adopted. */
   of(upstream: Upstream, target: Target): TargetPool
-  /** Closes every connection once what is under way has ended. */
+  /** Cuts every connection: by then nobody waits for an answer, and a health check is not waited for. */
   close(): Promise<void>
 }
 
@@ -138,20 +154,14 @@ export function createPools({ echoPort, lookup }: PoolsOptions): Pools {
   let kept = new Map<string, UpstreamPools>()
   // Weak: a request that began under the config before still finds its own.
   const byUpstream = new WeakMap<Upstream, UpstreamPools>()
-  const closing = new Set<Promise<void>>()
+  /** No longer in the config, and not at their end when that was last looked at. */
+  let retired: TargetPool[] = []
 
   function open(upstream: Upstream): UpstreamPools {
     const echo = upstream.builtin === 'echo'
     const connect = echo ? createEchoConnector(echoPort) : createConnector(upstream, lookup)
     const { targets } = upstream
     return new Map(targets.map(({ origin }) => [origin, new TargetPool(upstream, origin, connect)]))
-  }
-
-  function retire(pools: UpstreamPools): void {
-    for (const pool of pools.values()) {
-      const closed = pool.close().finally(() => closing.delete(closed))
-      closing.add(closed)
-    }
   }
 
   return {
@@ -165,7 +175,14 @@ export function createPools({ echoPort, lookup }: PoolsOptions): Pools {
           byUpstream.set(upstream, pools)
         }
       }
-      for (const [name, pools] of kept) if (!next.has(name)) retire(pools)
+      retired = retired.filter((pool) => !pool.isIdle)
+      for (const [name, pools] of kept) {
+        if (next.has(name)) continue
+        for (const pool of pools.values()) {
+          pool.retire()
+          retired.push(pool)
+        }
+      }
       kept = next
     },
     of(upstream, target) {
@@ -174,9 +191,10 @@ export function createPools({ echoPort, lookup }: PoolsOptions): Pools {
       return pool
     },
     async close() {
-      for (const pools of kept.values()) retire(pools)
+      const all = [...retired, ...[...kept.values()].flatMap((pools) => [...pools.values()])]
       kept = new Map()
-      await Promise.all(closing)
+      retired = []
+      await Promise.all(all.map((pool) => pool.destroy()))
     },
   }
 }
