@@ -3,13 +3,12 @@
  * rows of theirs that differ by tenant and environment, and one key of each prefix. Keys are random
  * and returned once; nothing here is a shared default.
  */
-import type { EnvironmentName, KeyPrefix, Platform, Sql, TenantRecord } from './context.ts'
+import type { KeyPrefix, Platform, Sql, TenantRecord } from './context.ts'
 import type { Credentials } from './db/credentials.ts'
-import { subscriptions } from './db/schema.ts'
-import { bindDb } from './db/scope.ts'
 import { generateKey, storedDigest } from './keys/format.ts'
 import { operatorPlatformId, presets } from './keys/schemes.ts'
 import { newId } from './lib/id.ts'
+import { seedRows } from './seed/rows.ts'
 
 export type Pepper = { readonly version: number; readonly bytes: Uint8Array }
 export type SeedStores = {
@@ -22,7 +21,6 @@ export type SeededKey = { readonly name: string; readonly key: string }
 
 /** What a seeded key is called in the store begins with this; an env file leaves it away. */
 const local = 'local '
-const plans = ['starter', 'team', 'business', 'enterprise']
 const unrestricted = { ips: null, origins: null, referrers: null, endpoints: null }
 
 /**
@@ -41,7 +39,7 @@ export async function seedPlatform(
     await credentials.insertTenant(platform.id, id)
     if (suspended) await credentials.suspendTenant(platform.id, id, true)
   }
-  await seedRows(platform.id, tenants, stores.tenantSql)
+  await seedRows(platform, tenants, stores.tenantSql)
   // Where a key implies its tenant it must have exactly one.
   const first = (records.find(({ suspended }) => !suspended) ?? records[0])?.id
   const bound = platform.scheme.tenancy === 'implied' && first !== undefined ? [first] : null
@@ -122,16 +120,3 @@ async function issue(
 /** A publishable key may be seen by anyone: it reads, and nothing of the admin service. */
 const readsOf = (platform: Platform): readonly string[] =>
   platform.permissions.filter((one) => one.endsWith(':read') && !one.startsWith('admin:'))
-
-async function seedRows(platform: string, tenants: readonly string[], sql: Sql): Promise<void> {
-  for (const [i, tenant] of tenants.entries()) {
-    for (const environment of ['test', 'live'] as const satisfies EnvironmentName[]) {
-      const rows = [0, 1].map((n) => ({
-        id: newId('sub_'),
-        plan: plans[(2 * i + n + (environment === 'live' ? 1 : 0)) % plans.length] ?? 'starter',
-        seats: environment === 'live' ? 10 * (i + 1) + n : 1 + n,
-      }))
-      await bindDb(sql, { platform, environment, tenant }).insert(subscriptions).values(rows)
-    }
-  }
-}

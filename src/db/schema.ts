@@ -61,6 +61,29 @@ export const subscriptions = pgTable(
   tenantTable,
 )
 
+/** What else examples show of a tenant, of any kind: a table of its own is for what is more than shown. */
+export const exampleResources = pgTable(
+  'example_resources',
+  {
+    ...tenantColumns(),
+    id: exactText().notNull(),
+    kind: exactText().notNull(),
+    data: jsonb().$type<Readonly<Record<string, unknown>>>().notNull().default({}),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    ...tenantTable(t),
+    index('example_resources_kind').on(
+      t.platform,
+      t.environment,
+      t.tenant,
+      t.kind,
+      t.createdAt,
+      t.id,
+    ),
+  ],
+)
+
 /** The platforms' customers. A suspended one keeps its rows and is refused. */
 export const tenants = postern.table(
   'tenants',

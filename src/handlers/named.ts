@@ -1,5 +1,12 @@
 /** The in-process handlers, by the names that routes of postern.yaml use. The same on every runtime. */
 import type { Handlers } from '../handler.ts'
+import { databasesHandler, inferHandler, sessionsHandler, usersHandler } from './samples.ts'
 import { subscriptionsHandler } from './subscriptions.ts'
 
-export const handlers: Handlers = { subscriptions: subscriptionsHandler }
+export const handlers: Handlers = {
+  subscriptions: subscriptionsHandler,
+  databases: databasesHandler,
+  infer: inferHandler,
+  sessions: sessionsHandler,
+  users: usersHandler,
+}

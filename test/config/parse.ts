@@ -1,5 +1,6 @@
 import { renderErrors } from '../../src/config/report.ts'
 import { type ParsedConfig, parseConfig } from '../../src/config.ts'
+import { handlers } from '../../src/handlers/named.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -23,7 +24,7 @@ export function withRoute(field: string): string {
 }
 
 export const read = (text: string, env: Environment = {}): ParsedConfig =>
-  parseConfig(text, 'postern.yaml', env, ['subscriptions'])
+  parseConfig(text, 'postern.yaml', env, Object.keys(handlers))
 
 /** The config of a text that must be good. */
 export function accepted(text: string, env: Environment = {}) {
