@@ -10,8 +10,18 @@ afterAll(async () => {
   for (const root of roots) await rm(root, { recursive: true })
 })
 
-const nothing: Installed = { postgresBin: null, redisServer: null, pgbouncer: null }
-const all: Installed = { postgresBin: '/pg/bin', redisServer: '/bin/redis-server', pgbouncer: '/b' }
+const nothing: Installed = {
+  postgresBin: null,
+  redisServer: null,
+  pgbouncer: null,
+  python3: null,
+}
+const all: Installed = {
+  postgresBin: '/pg/bin',
+  redisServer: '/bin/redis-server',
+  pgbouncer: '/b',
+  python3: '/p',
+}
 
 /** A made-up machine: what is found before and after, and what installing answers. */
 async function machine(given: {
@@ -49,7 +59,7 @@ const apt = 'usr/bin/apt-get'
 test('a person without servers is given the one command, and nothing is run', async () => {
   const { answer, said, ran } = await machine({ manager: apt })
   expect(answer).toBe(
-    "PostgreSQL, Redis and PgBouncer are not installed.\nRun: sudo sh -c 'apt-get update && apt-get install -y postgresql redis-server pgbouncer curl'",
+    "PostgreSQL, Redis, PgBouncer and Python 3 are not installed.\nRun: sudo sh -c 'apt-get update && apt-get install -y postgresql redis-server pgbouncer curl python3'",
   )
   expect([said, ran]).toEqual([[], []])
 })
@@ -63,7 +73,7 @@ test('a machine without a known package manager is told what is missing', async 
 test('an installation that fails says what the package manager said', async () => {
   const { answer } = await machine({ manager: apt, isRoot: true, code: 100 })
   expect(answer).toMatch(
-    /no route to mirror\nPostgreSQL, Redis and PgBouncer are not installed, and that failed/,
+    /no route to mirror\nPostgreSQL, Redis, PgBouncer and Python 3 are not installed, and that failed/,
   )
 })
 
@@ -82,7 +92,7 @@ test.each([
     expect.stringMatching(/installing with `apt-get update && apt-get install/),
   ])
   expect(ran).toEqual([
-    { sudo, script: expect.stringContaining('postgresql redis-server pgbouncer curl') },
+    { sudo, script: expect.stringContaining('postgresql redis-server pgbouncer curl python3') },
   ])
 })
 

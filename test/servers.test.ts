@@ -70,6 +70,7 @@ describe('findServers', () => {
       postgresBin: null,
       redisServer: null,
       pgbouncer: null,
+      python3: null,
     })
     const root = await fakeRoot('usr/lib/postgresql/15/bin/postgres')
     expect(findServers('', root).postgresBin).toBeNull()

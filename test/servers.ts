@@ -20,6 +20,8 @@ export type Installed = {
   /** `redis-server`, or `valkey-server`, which speaks the same protocol. */
   readonly redisServer: string | null
   readonly pgbouncer: string | null
+  /** The language of one of the clients that call the gate. */
+  readonly python3: string | null
 }
 
 export type Server = {
@@ -50,11 +52,13 @@ export function findServers(path = process.env.PATH ?? '', root = '/'): Installe
   const redisServer = [...onPath, ...usual]
     .flatMap((folder) => [join(folder, 'redis-server'), join(folder, 'valkey-server')])
     .find(isProgram)
-  const pgbouncer = [...onPath, ...usual].map((folder) => join(folder, 'pgbouncer')).find(isProgram)
+  const named = (program: string) =>
+    [...onPath, ...usual].map((folder) => join(folder, program)).find(isProgram) ?? null
   return {
     postgresBin: postgresBin ?? null,
     redisServer: redisServer ?? null,
-    pgbouncer: pgbouncer ?? null,
+    pgbouncer: named('pgbouncer'),
+    python3: named('python3'),
   }
 }
 

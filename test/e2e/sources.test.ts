@@ -2,60 +2,34 @@
  * `npm start -- examples/sources.yaml`: four platforms in one process that never see each other, each
  * with the keys, the way of naming a tenant and the words of its own.
  */
-import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { parse } from 'yaml'
 import { generateKey } from '../../src/keys/format.ts'
-import { createDatabase, type TestDatabase, withClient } from '../database.ts'
-import { call, type GateProcess, makePlace, type Place, startGateProcess } from '../gate-process.ts'
-import { freePort } from '../servers.ts'
+import { withClient } from '../database.ts'
+import { call } from '../gate-process.ts'
+import { liveKeys, type Slug, type Sources, slugs, startSources } from '../sources-gate.ts'
 
-const source = readFileSync(new URL('../../examples/sources.yaml', import.meta.url), 'utf8')
-const platforms: { slug: string; seed: { id: string }[] }[] = parse(source).platforms
 const list = '/v1/subscriptions'
 
-/** By slug: the prefixes, as variables name them, of each scheme. */
-const keys: Readonly<Record<string, readonly string[]>> = {
+/** The prefixes of each scheme, as variables name them. */
+const keys: Readonly<Record<Slug, readonly string[]>> = {
   azotte: ['PK_DEV', 'SK_DEV', 'PK_LIVE', 'SK_LIVE', 'ADMIN'],
   theazo: ['TH_TEST', 'TH_LIVE', 'ADMIN'],
   tenzro: ['DEV', 'PROD', 'CLIENT', 'ADMIN'],
   generic: ['SK_TEST', 'SK_LIVE', 'ADMIN'],
 }
-const liveKeys = { azotte: 'SK_LIVE', theazo: 'TH_LIVE', tenzro: 'PROD', generic: 'SK_LIVE' }
-const slugs = ['azotte', 'theazo', 'tenzro', 'generic'] as const
 
-let database: TestDatabase
-let place: Place
-let gate: GateProcess
+let sources: Sources
 beforeAll(async () => {
-  database = await createDatabase({ migrate: false })
-  place = makePlace(null)
-  let text = source
-  for (const port of ['8801', '8802', '8803', '8804']) {
-    text = text.replace(`port: ${port}`, `port: ${await freePort()}`)
-  }
-  // The failures of this suite all come from one address.
-  place.write('sources.yaml', `${text}\nkeys: { failures: { count: 1000, window: 1s } }\n`)
-  const secret = Buffer.alloc(32, 3).toString('base64')
-  const env = { POSTERN_PEPPER: secret, POSTERN_MASTER_KEY: secret }
-  gate = await startGateProcess(place, { ...env, DATABASE_URL: database.ownerUrl }, [
-    'sources.yaml',
-  ])
+  sources = await startSources()
 })
-afterAll(async () => {
-  await gate?.stop()
-  place?.remove()
-  await database?.drop()
-})
+afterAll(() => sources?.stop())
 
-const urlOf = (slug: string) => gate.variable(`POSTERN_${slug.toUpperCase()}_URL`)
-const keyOf = (slug: string, name: string) =>
-  gate.variable(`POSTERN_${slug.toUpperCase()}_${name}_KEY`)
-const tenantsOf = (slug: string) =>
-  platforms.find((one) => one.slug === slug)?.seed.map(({ id }) => id) ?? []
+const urlOf = (slug: Slug) => sources.urlOf(slug)
+const keyOf = (slug: Slug, name: string) => sources.keyOf(slug, name)
+const tenantsOf = (slug: Slug) => sources.tenantsOf(slug)
 
 /** Calls as the platform's callers do: a tenant is sent where it has to be. */
-const callAs = (slug: string, key: string | undefined, sent: Parameters<typeof call>[1] = {}) =>
+const callAs = (slug: Slug, key: string | undefined, sent: Parameters<typeof call>[1] = {}) =>
   call(urlOf(slug) + list, {
     ...sent,
     ...(slug === 'azotte' ? { tenant: tenantsOf(slug)[0] } : {}),
@@ -65,7 +39,7 @@ const callAs = (slug: string, key: string | undefined, sent: Parameters<typeof c
 describe.each(slugs)('%s', (slug) => {
   test('has a URL and every key of its scheme, and its secret keys read', async () => {
     expect(urlOf(slug)).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
-    for (const name of keys[slug] ?? []) {
+    for (const name of keys[slug]) {
       const { status, json } = await callAs(slug, keyOf(slug, name))
       expect([name, status]).toEqual([name, 200])
       expect(json.data.length).toBeGreaterThan(0)
@@ -75,7 +49,7 @@ describe.each(slugs)('%s', (slug) => {
   test.each(slugs.filter((other) => other !== slug))(
     'takes a key of %s for one that nobody issued',
     async (other) => {
-      for (const name of keys[other] ?? []) {
+      for (const name of keys[other]) {
         const foreign = keyOf(other, name)
         const prefix = foreign.slice(0, -48)
         const [answer, unknown] = [
@@ -132,7 +106,7 @@ describe('the tenant', () => {
 
   test('D27: rows of one tenant id on two platforms never meet', async () => {
     const [mine = ''] = tenantsOf('generic')
-    await withClient(database.ownerUrl, (client) =>
+    await withClient(sources.ownerUrl, (client) =>
       client.query(`insert into postern.tenants (platform, id) values ('plt_azotte', $1)`, [mine]),
     )
     const here = () => callAs('generic', keyOf('generic', 'SK_LIVE'))
@@ -151,7 +125,7 @@ describe('the tenant', () => {
 })
 
 describe('the words of a refusal', () => {
-  const table: readonly [string, string | undefined, string, string][] = [
+  const table: readonly [Slug, string | undefined, string, string][] = [
     // slug, key, code, error.code
     ['azotte', undefined, 'auth/missing_key', 'authentication_failed'],
     ['azotte', 'sk_live_x', 'auth/malformed_key', 'authentication_failed'],
@@ -169,7 +143,7 @@ describe('the words of a refusal', () => {
 })
 
 test('the welcome has a line to paste for every platform', async () => {
-  const lines = [...gate.stdout().matchAll(/^ +curl (\S+) (.*)$/gm)]
+  const lines = [...sources.gate.stdout().matchAll(/^ +curl (\S+) (.*)$/gm)]
   expect(lines.map(([, url = '']) => new URL(url).origin)).toEqual(slugs.map(urlOf))
   for (const [, url = '', rest = ''] of lines) {
     const headers = [...rest.matchAll(/-H "([^:]+): ([^"]+)"/g)].map(([, name, value]) => [
