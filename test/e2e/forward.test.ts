@@ -18,6 +18,7 @@ import { startForwardingGate } from '../worker.ts'
 
 forwardSuite('Node', (config) => startGate({}, config))
 forwardSuite('Workers', startForwardingGate)
+echoSuite('Node', (config) => startGate({}, config))
 echoSuite('Workers', startForwardingGate)
 
 describe('the differences', () => {
