@@ -77,6 +77,7 @@ function record(index: number, ref: string, last4: string): KeyRecord {
     prefix: 'sk_live_',
     ref,
     last4,
+    secretId: `sec_${index}`,
     tenants: ['tenant_abc123'],
     permissions: ['*'],
     restrictions: { ips: null, origins: null, referrers: null, endpoints: null },

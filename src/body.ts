@@ -35,13 +35,17 @@ export type ReadBody = { readonly text: string; readonly value: unknown }
  */
 export async function readJson(route: Route, request: Request): Promise<ReadBody | null> {
   if (bodiless(request.method) || !(route.jsonOnly || isJson(request))) return null
-  const bytes = await readBytes(route, request)
-  if (bytes.byteLength === 0) return null
+  const text = await readText(route, request)
+  if (text === '') return null
   if (!isJson(request)) throw Problem.of(notJson(request))
-  const text = decode(bytes)
   const verdict = parseJson(text)
   if (!verdict.ok) throw malformed(verdict.reason)
   return { text, value: verdict.value }
+}
+
+/** Reads a body of any type as UTF-8. Throws `request/too_large`, or `request/malformed`. */
+export async function readText(route: Route, request: Request): Promise<string> {
+  return decode(await readBytes(route, request))
 }
 
 /** A declared length has been checked against the route; without one, bytes are counted as they come. */

@@ -17,7 +17,16 @@ import { type ConfigError, type Fault, pathText } from './config/report.ts'
 import { bodyBytes } from './config/route-schema.ts'
 import { type ConfigFile, fileSchema } from './config/schema.ts'
 import { toUpstream } from './config/upstream.ts'
-import type { Cors, LimitPlan, Platform, Route, Scheme, TenantRecord, Upstream } from './context.ts'
+import type {
+  Cors,
+  EnvironmentName,
+  LimitPlan,
+  Platform,
+  Route,
+  Scheme,
+  TenantRecord,
+  Upstream,
+} from './context.ts'
 import { presets } from './keys/schemes.ts'
 
 /** What a deployment was told to be. Frozen all the way down. */
@@ -53,6 +62,14 @@ export type Config = {
     /** For each client address. */
     readonly failures: { readonly count: number; readonly windowSeconds: number }
     readonly lookupsPerAddress: number
+  }
+  readonly management: {
+    /** `/v1`: the management API stands below it. */
+    readonly basePath: string
+    /** The hosts that have it; empty: every host. */
+    readonly hosts: readonly string[]
+    /** After how long a key of the environment is due to be rotated. */
+    readonly rotationMs: Readonly<Record<EnvironmentName, number>>
   }
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
 }
@@ -143,6 +160,11 @@ function toConfig(file: ConfigFile, installation: Installation): Config {
       staleMs: stale,
       failures: { count: failures.count, windowSeconds: failures.window },
       lookupsPerAddress,
+    },
+    management: {
+      basePath: file.management.basePath,
+      hosts: file.management.hosts,
+      rotationMs: file.management.rotation,
     },
     log: file.log,
   }

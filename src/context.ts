@@ -209,6 +209,8 @@ export type KeyRecord = {
   /** Public; stays the same through rotation. Empty for adopted keys. */
   readonly ref: string
   readonly last4: string
+  /** Which of the key's secrets was shown. */
+  readonly secretId: string
   /** null: every tenant of the platform. */
   readonly tenants: readonly string[] | null
   readonly permissions: readonly string[]
@@ -237,6 +239,15 @@ export type Credential = {
   readonly prefix: string
   readonly ref: string
   readonly last4: string
+}
+
+/**
+ * Who makes a change, as the audit says it. A tagged union from the start, like the credential: an
+ * operator is an API key of no platform, `system` is Postern itself (seeding, a sweeper).
+ */
+export type Actor = {
+  readonly kind: 'api_key' | 'operator' | 'console_user' | 'system'
+  readonly id: string
 }
 
 /** Who is calling, once verified. `tenant` is null only where the platform has no tenants. */

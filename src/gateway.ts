@@ -21,10 +21,11 @@ import { type Handlers, mountHandlers } from './handler.ts'
 import { principalOf, readCredential } from './keys/authenticate.ts'
 import { authorize } from './keys/authorize.ts'
 import { createOrigins, type OriginsOptions } from './keys/origins.ts'
-import { createTenants, readTenant, type TenantsOptions } from './keys/tenant.ts'
+import { createTenants, impliedBy, readTenant, type TenantsOptions } from './keys/tenant.ts'
 import { createVerifier, type VerifierOptions } from './keys/verify.ts'
 import { createSocketWatch } from './keys/watch.ts'
 import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
+import { createManagement, type ManagementOptions } from './manage/management.ts'
 import { isKeySet, keySetAnswer, ownPath } from './own-paths.ts'
 import { Problem, type Refusal } from './problem.ts'
 import type { Balancers } from './proxy/balance.ts'
@@ -41,6 +42,7 @@ export type GatewayOptions = {
   readonly platforms: readonly Platform[]
   readonly keys: Omit<KeysOptions, Ours>
   readonly limits: Omit<LimiterOptions, 'counter'>
+  readonly management: Pick<ManagementOptions, 'basePath' | 'hosts' | 'rotationMs' | 'readScript'>
   /** 32 bytes, from which the keys that sign identity tokens are made. */
   readonly masterKey: Uint8Array
   /** What is known of upstreams' targets; it outlives a gateway. */
@@ -82,6 +84,13 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     rewriteFor,
   })
   const handle = mountHandlers(platforms, handlers)
+  const management = createManagement({
+    ...options.management,
+    ...{ platforms, router, verifier, binder: tenants, masterKey: options.masterKey },
+    ...{ pepper: currentPepper(keys), sql: ports.gatewaySql, defer: ports.defer },
+    forgetKey: verifier.forget,
+    forgetTenants: tenants.forget,
+  })
 
   // The order of checks. The runtime's front has judged the framing: 400 417 431 501. What a room
   // answers from memory is no promise, and awaiting it would still cost a turn of the queue.
@@ -92,9 +101,12 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const now = Date.now()
     const own = ownPath(request, target, ports.health) // 404 405 503
     if (own !== null) return own
-    const platform = visit.at(router.platformFor(host, port)) // 421
+    const named = router.platformFor(host, port)
+    const platform = visit.at(named ?? management.platformAt(host)) // 421
     if (isKeySet(target)) return keySetAnswer(await identity.jwks(platform, now))
     const { path, search } = must(canonicalPath(target, { encodedSlash: true })) // 400 414
+    if (management.has(host, path)) return manage(request, exchange, visit, platform, path, search)
+    if (named === null) throw new Problem('route/not_found') // the host has management alone
     const asked = preflightOf(method, headers)
     const wanted = asked === null ? null : router.match(platform, asked, path, host)
     const found = isShared(wanted) ? wanted : router.match(platform, method, path, host)
@@ -137,6 +149,39 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     visit.shows(preflightVaries)
     visit.shows(must(await cors.preflight(call)))
     return new Response(null, { status: 204 })
+  }
+
+  // The same checks in the same order, for the management API. What is remembered of the key and of
+  // its rights is not asked: a key that was revoked a moment ago makes no other (threats V9).
+  async function manage(
+    request: Request,
+    exchange: Exchange,
+    visit: Visit,
+    named: Platform,
+    path: string,
+    search: string,
+  ): Promise<Response> {
+    const { method } = request
+    const { clientAddress, requestHeaders } = exchange
+    const headers = requestHeaders ?? request.headers
+    const now = Date.now()
+    const open = management.open(request, path) // 404 405
+    if (open !== null) return open
+    const route = visit.on(path, management.match(method, path)) // 404 405
+    must(checkBody(route, request, exchange)) // 413 415
+    const scheme = management.schemeOf(named)
+    const { key } = must(readCredential(headers, scheme, search)) // 400 401
+    const platform = visit.at(management.platformOf(key, named, search))
+    const { record } = must(await verifier.verifyNow(key, platform, now, clientAddress)) // 401 429 503
+    const sent = must(readTenant(headers, scheme)).tenant ?? impliedBy(record) // 400
+    const bound = sent === null ? null : must(await tenants.bind(record, sent, platform, now)) // 403 503
+    const tenant = bound?.tenant ?? null
+    visit.as(principalOf(record, tenant))
+    const demand = management.demandOf(route, path, platform, record)
+    must(authorize(record, demand, { method, path, clientAddress, headers })) // 403
+    visit.charged(await limiter.charge(platform, route, record, tenant), route.cost) // 429 503
+    const passed = { record, named, clientAddress, requestId: visit.outcome.requestId }
+    return management.handle(route, canonicalRequest(request, path, search), path, passed)
   }
 
   /** A failed proof is charged to the client's address; past its share it is no longer heard. */
@@ -198,6 +243,12 @@ function rewriteFor({ id, path, rewrite }: Route): Rewrite | null {
 }
 
 const neverOpen = () => () => {}
+
+/** What new secrets are stored under; the verifier has made sure that it is there. */
+function currentPepper({ peppers }: Pick<VerifierOptions, 'peppers'>) {
+  const { current: version, versions } = peppers
+  return { version, bytes: versions.get(version) ?? new Uint8Array() }
+}
 
 function scopeOf({ platform, environment, tenant }: Principal): Scope {
   if (tenant !== null) return { platform, environment, tenant }

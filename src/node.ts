@@ -52,7 +52,7 @@ async function refuseNewPepper(
   if (madePepper === null) return
   const credentials = createCredentials(ports.gatewaySql)
   for (const { id, slug } of platforms) {
-    if ((await credentials.listKeys(id)).length === 0) continue
+    if (!(await credentials.hasKeys(id))) continue
     rmSync(madePepper)
     throw new Error(
       `${storage.name} has API keys of ${slug}, and the pepper they were stored under is not here: set POSTERN_PEPPER, or put ${madePepper} back`,

@@ -14,6 +14,25 @@ const firstSegments: ReadonlySet<string> = new Set(ownPaths)
 /** Where the public keys of identity tokens are. Each platform has its own. */
 const keySetPath = '/.well-known/jwks.json'
 
+/** Names below `management.basePath` that are the gateway's own, each with all that lies below it. */
+export const managementNames = [
+  ...['api-keys', 'tenants', 'permissions', 'platforms', 'audit-events'],
+  ...['openapi.json', 'docs'],
+] as const
+
+const managementSegments: ReadonlySet<string> = new Set(managementNames)
+
+/**
+ * Whether a canonical path, or the path of a route, lies in the management API. Wildcards that could
+ * match such a path do not.
+ */
+export function isManagementPath(path: string, basePath: string): boolean {
+  if (!path.startsWith(`${basePath}/`)) return false
+  const start = basePath.length + 1
+  const end = path.indexOf('/', start)
+  return managementSegments.has(end < 0 ? path.slice(start) : path.slice(start, end))
+}
+
 const fresh = { 'content-type': 'application/json', 'cache-control': 'no-store' }
 
 /**

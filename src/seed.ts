@@ -3,19 +3,12 @@
  * rows of theirs that differ by tenant and environment, and one key of each prefix. Keys are random
  * and returned once; nothing here is a shared default.
  */
-import type {
-  EnvironmentName,
-  KeyPrefix,
-  KeyRecord,
-  Platform,
-  Sql,
-  TenantRecord,
-} from './context.ts'
+import type { EnvironmentName, KeyPrefix, Platform, Sql, TenantRecord } from './context.ts'
 import type { Credentials } from './db/credentials.ts'
 import { subscriptions } from './db/schema.ts'
 import { bindDb } from './db/scope.ts'
 import { generateKey, storedDigest } from './keys/format.ts'
-import { presets } from './keys/schemes.ts'
+import { operatorPlatformId, presets } from './keys/schemes.ts'
 import { newId } from './lib/id.ts'
 
 export type Pepper = { readonly version: number; readonly bytes: Uint8Array }
@@ -26,9 +19,6 @@ export type SeedStores = {
 }
 /** A key just made: its name for an env file (`SK_LIVE`, `ADMIN`) and the string, to be shown once. */
 export type SeededKey = { readonly name: string; readonly key: string }
-
-/** Operator keys belong to no platform; their rows stand under an id that none can have. */
-const operatorPlatform = 'plt_operator'
 
 /** What a seeded key is called in the store begins with this; an env file leaves it away. */
 const local = 'local '
@@ -45,7 +35,7 @@ export async function seedPlatform(
   stores: SeedStores,
 ): Promise<readonly SeededKey[] | null> {
   const { credentials } = stores
-  if ((await credentials.listKeys(platform.id)).length > 0) return null
+  if (await credentials.hasKeys(platform.id)) return null
   const tenants = records.map(({ id }) => id)
   for (const { id, suspended } of records) {
     await credentials.insertTenant(platform.id, id)
@@ -75,10 +65,10 @@ export async function seedPlatform(
 
 /** Makes the operator key of a deployment that has none; null when it has one. */
 export async function seedOperator(stores: SeedStores): Promise<SeededKey | null> {
-  if ((await stores.credentials.listKeys(operatorPlatform)).length > 0) return null
+  if (await stores.credentials.hasKeys(operatorPlatformId)) return null
   const [prefix] = presets.operator.prefixes
   if (prefix === undefined) throw new Error('the operator scheme has no prefix')
-  const key = await issue(operatorPlatform, prefix, null, ['*'], stores, 'OPERATOR')
+  const key = await issue(operatorPlatformId, prefix, null, ['*'], stores, 'OPERATOR')
   return { name: 'OPERATOR', key }
 }
 
@@ -93,14 +83,14 @@ export async function seededKeys(
   platform: Platform | null,
   credentials: Credentials,
 ): Promise<readonly SeededRecord[]> {
-  const stored = await credentials.listKeys(platform?.id ?? operatorPlatform)
-  return stored.filter(isSeeded).map(({ name, prefix, ref }) => ({
-    name: name.slice(local.length),
-    start: `${prefix}${ref}_`,
-  }))
+  const stored = await credentials.listKeys(platform?.id ?? operatorPlatformId, local)
+  return stored
+    .filter(({ revoked }) => !revoked)
+    .map(({ name, prefix, ref }) => ({
+      name: name.slice(local.length),
+      start: `${prefix}${ref}_`,
+    }))
 }
-
-const isSeeded = ({ name, revoked }: KeyRecord): boolean => name.startsWith(local) && !revoked
 
 async function issue(
   platform: string,

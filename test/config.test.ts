@@ -346,6 +346,59 @@ describe('G10: what is only half right does not pass', () => {
   })
 })
 
+describe('the management API', () => {
+  const withManagement = (management: string, path: string, hosts = '') =>
+    `version: 1
+platforms:
+  - { id: plt_a, slug: a, ${hosts} routes: [{ path: ${path}, handler: subscriptions }] }
+management: ${management}
+`
+
+  test.each([
+    ['{}', '/v1/api-keys', ''],
+    ['{}', '/v1/tenants/:id/**', ''],
+    ['{}', '[/v2, /v1/docs/mine]', ''],
+    ['{ basePath: /admin }', '/admin/audit-events', ''],
+    ['{ hosts: [b.com] }', '/v1/api-keys', 'hosts: [a.com, b.com],'],
+  ])('%s hides %s, which is refused', (management, path, hosts) => {
+    expect(refused(withManagement(management, path, hosts)).join()).toContain(
+      "is the management API's own (",
+    )
+  })
+
+  test.each([
+    ['{}', '/v1/**', ''],
+    ['{}', '/v1/:id', ''],
+    ['{}', '/v1/api-keysx', ''],
+    ['{ basePath: /admin/v1 }', '/v1/api-keys', ''],
+    ['{ hosts: [b.com] }', '/v1/api-keys', 'hosts: [a.com],'],
+    ['{ hosts: [b.com] }', '/v1/api-keys', ''],
+  ])('%s leaves %s alone', (management, path, hosts) => {
+    const { platforms } = accepted(withManagement(management, path, hosts))
+    expect(platforms[0]?.routes).toHaveLength(1)
+  })
+
+  test.each([
+    ['basePath: v1', 'must be one to four segments'],
+    ['basePath: /', 'must be one to four segments'],
+    ['basePath: /v1/', 'must be one to four segments'],
+    ['basePath: /docs', "is the gateway's own (/docs)"],
+    ['basePath: 7', 'must be a path'],
+    ['hosts: [A.com]', 'must be in lower case'],
+    ['rotation: { live: 1h }', 'must be a duration from 1d'],
+    ['basepath: /v2', 'did you mean "basePath"'],
+  ])('%s is refused', (field, said) => {
+    expect(refused(`${fragment}management: { ${field} }\n`).join()).toContain(said)
+  })
+
+  test('stands below /v1 of every host, and expects keys to be rotated, unless told otherwise', () => {
+    const day = 86_400_000
+    expect(accepted(fragment).management).toEqual({
+      ...{ basePath: '/v1', hosts: [], rotationMs: { test: 180 * day, live: 90 * day } },
+    })
+  })
+})
+
 describe('a reference to the environment', () => {
   test('stands for the text of the variable, whole or inside other text', () => {
     const text = withField(`name: "\${env:A} of \${env:B}"\n    hosts: ["\${env:HOSTNAME_}"]`)

@@ -36,7 +36,7 @@ const floors: Readonly<Record<string, Floor>> = {
   handlers: { sees: [...ground, 'db', 'handler'], packages: ['hono', 'zod', 'drizzle-orm'] },
   config: { sees: [...ground, ...rooms, 'own-paths'], packages: ['yaml', 'zod', 'ipaddr.js'] },
   manage: {
-    sees: [...ground, ...rooms, 'db', 'docs'],
+    sees: [...ground, ...rooms, 'db', 'docs', 'own-paths'],
     packages: ['hono', 'zod', '@hono/zod-openapi', 'drizzle-orm'],
   },
   gateway: { sees: [...below, 'manage'], packages: ['hono'] },
@@ -58,7 +58,7 @@ function placeOf(file: string): string {
 }
 
 const imported =
-  /(?:^|[\n;])\s*(?:import|export)\b[^'"]*?\bfrom\s*['"]([^'"]+)|\bimport\s*(\()?\s*['"]([^'"]+)/g
+  /(?:^|[\n;])\s*(?:import|export)\b[^'"]*?\bfrom\s*['"]([^'"]+)|(?<![/\w])import\s*(\()?\s*['"]([^'"]+)/g
 
 /** Every rule that a file breaks, in words. */
 function breaches(file: string, source: string): string[] {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Health } from '../src/context.ts'
-import { isKeySet, ownPath } from '../src/own-paths.ts'
+import { isKeySet, isManagementPath, ownPath } from '../src/own-paths.ts'
 import { Problem } from '../src/problem.ts'
 
 const health = (status: Health['status']) => async (): Promise<Health> => ({
@@ -79,5 +79,27 @@ describe('what is one', () => {
   test.each(statuses)('%s is a %d; alive it is in any case', async (status, expected) => {
     expect((await ask('/readyz', 'GET', status))?.status).toBe(expected)
     expect((await ask('/livez', 'GET', status))?.status).toBe(200)
+  })
+})
+
+describe('the management API', () => {
+  test.each([
+    ['/v1/api-keys', true],
+    ['/v1/api-keys/', true],
+    ['/v1/api-keys/key_1/rotate', true],
+    ['/v1/openapi.json', true],
+    ['/v1/docs/start.js', true],
+    ['/v1/api-keysx', false],
+    ['/v1/api-key', false],
+    ['/v1/subscriptions', false],
+    ['/v1', false],
+    ['/v1/', false],
+    ['/v1x/api-keys', false],
+    ['/api-keys', false],
+    ['/v1/:id', false],
+    ['/v1/**', false],
+    ['/x/v1/api-keys', false],
+  ])('%s: %s', (path, expected) => {
+    expect(isManagementPath(path, '/v1')).toBe(expected)
   })
 })

@@ -4,11 +4,12 @@
  * of the file is good, so that everything wrong is found at once.
  */
 import { presets } from '../keys/schemes.ts'
+import { isManagementPath } from '../own-paths.ts'
 import { repeated } from './between.ts'
 import { itemsAt, type Seen, valueAt } from './document.ts'
 import { upstreamFaults } from './forwarding.ts'
 import type { Fault, Path } from './report.ts'
-import { routeFaults } from './routes.ts'
+import { pathsOf, routeFaults } from './routes.ts'
 
 /** What lies outside the file: the names of handlers, and the port of the deployment. */
 export type Around = { readonly handlers: readonly string[]; readonly port: number }
@@ -28,6 +29,7 @@ export function crossFaults(seen: Seen, around: Around): Fault[] {
       'host',
     ),
     ...unreachable(seen, around.port),
+    ...platforms.flatMap((path) => managementFaults(seen, path)),
     ...platforms.flatMap((path) => [
       ...schemeFaults(seen, path),
       ...seedFaults(seen, path),
@@ -56,6 +58,26 @@ function unreachable(seen: Seen, deploymentPort: number): Fault[] {
   }
   return faults
 }
+
+/** Routes that the management API would hide: it is asked first, on its hosts or on all. */
+function managementFaults(seen: Seen, platform: Path): Fault[] {
+  const basePath = valueAt(seen.value, ['management', 'basePath']) ?? '/v1'
+  const own = textsAt(seen, ['management', 'hosts'])
+  const hosts = textsAt(seen, [...platform, 'hosts'])
+  if (typeof basePath !== 'string') return []
+  if (own.length > 0 && !hosts.some((host) => own.includes(host))) return []
+  return itemsAt(seen, [...platform, 'routes'])
+    .flatMap((route) => pathsOf(seen, route))
+    .filter((path) => isManagementPath(String(valueAt(seen.value, path)), basePath))
+    .map((path) => ({
+      path,
+      message: `is the management API's own (${basePath})`,
+      fix: 'move that with management: { basePath: /admin/v1 }, or give it a host of its own',
+    }))
+}
+
+const textsAt = (seen: Seen, path: Path): unknown[] =>
+  itemsAt(seen, path).map((item) => valueAt(seen.value, item))
 
 function schemeFaults(seen: Seen, platform: Path): Fault[] {
   const scheme = valueAt(seen.value, [...platform, 'scheme']) ?? 'azotte'

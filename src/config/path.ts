@@ -32,6 +32,14 @@ function collision(path: string): string | null {
   return own === undefined ? null : `is the gateway's own (${own})`
 }
 
+/** What is wrong with the path that the management API stands below, or null. */
+export function basePathFault(path: string): string | null {
+  if (!/^(?:\/[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?){1,4}$/.test(path)) {
+    return 'must be one to four segments of a-z 0-9 -, such as /v1 or /admin/v1'
+  }
+  return collision(path)
+}
+
 /** Equal for two paths exactly when they match the same requests: names do not matter. */
 export const pathShape = (path: string): string =>
   path.replaceAll(/(?<=\/)(?::[^/]+|\*(?![^/]))/g, ':')

@@ -115,7 +115,8 @@ function hidden(seen: Seen, routes: readonly Path[]): Fault[] {
   return faults
 }
 
-function pathsOf(seen: Seen, route: Path): Path[] {
+/** Where the paths of a route stand: one, or a list of them. */
+export function pathsOf(seen: Seen, route: Path): Path[] {
   const path = [...route, 'path']
   return typeof valueAt(seen.value, path) === 'string' ? [path] : itemsAt(seen, path)
 }

@@ -10,6 +10,7 @@ import {
   duration,
   environment,
   hostName,
+  judged,
   keyClass,
   limits,
   list,
@@ -21,6 +22,7 @@ import {
   word,
   yesNo,
 } from './fields.ts'
+import { basePathFault } from './path.ts'
 import { route } from './route-schema.ts'
 import { upstream } from './upstream-schema.ts'
 
@@ -206,6 +208,22 @@ export const fileSchema = section({
   })
     .prefault({})
     .describe('How keys are verified.'),
+  management: section({
+    basePath: judged('must be a path such as /v1', basePathFault)
+      .default('/v1')
+      .describe('The path below which the management API is.'),
+    hosts: list(hostName())
+      .default([])
+      .describe('The hosts that have the management API. None: every host.'),
+    rotation: section({
+      test: duration('1d', '3650d').prefault('180d').describe('For keys of test.'),
+      live: duration('1d', '3650d').prefault('90d').describe('For keys of live.'),
+    })
+      .prefault({})
+      .describe("After how long a key's secret is due to be rotated. Lists show it."),
+  })
+    .prefault({})
+    .describe('The management API: keys, tenants, audit.'),
   log: section({
     level: z
       .enum(['debug', 'info', 'warn', 'error', 'silent'])

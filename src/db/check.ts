@@ -8,7 +8,7 @@
  * policies that apply are compared with the one that src/db/policies.ts writes.
  */
 import type { Sql } from '../context.ts'
-import { type RoleKind, scopeColumns, scopePredicate } from './policies.ts'
+import { policyGrants, type RoleKind, scopeColumns, scopePredicate } from './policies.ts'
 
 /** SECURITY DEFINER functions that a role may execute. */
 const allowedFunctions: Readonly<Record<RoleKind, readonly string[]>> = {
@@ -16,6 +16,7 @@ const allowedFunctions: Readonly<Record<RoleKind, readonly string[]>> = {
   gateway: [
     'postern.find_key(bytea[])',
     'postern.find_origin(text)',
+    'postern.hold_operator(text, text)',
     'public.postern_bind_scope(text)',
   ],
 }
@@ -92,7 +93,7 @@ type Relation = {
   enabled: boolean
   forced: boolean
   columns: string[]
-  extra: string[]
+  privileges: string[]
   policies: { name: string; permissive: boolean; using: string | null; check: string | null }[]
 }
 
@@ -113,8 +114,11 @@ const reachable = `
     c.relrowsecurity as enabled, c.relforcerowsecurity as forced,
     array(select a.attname::text from pg_catalog.pg_attribute a
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull) as columns,
-    array(select p from unnest(array['TRUNCATE', 'REFERENCES', 'TRIGGER']) p
-      where c.relkind in ('r', 'p') and has_table_privilege(c.oid, p)) as extra,
+    array(select p from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES',
+        'TRIGGER']) p
+      where c.relkind in ('r', 'p') and (has_table_privilege(c.oid, p) or case
+        when p in ('INSERT', 'UPDATE', 'REFERENCES') then has_any_column_privilege(c.oid, p)
+        else false end)) as privileges,
     coalesce((select jsonb_agg(jsonb_build_object(
         'name', p.polname, 'permissive', p.polpermissive,
         'using', pg_get_expr(p.polqual, c.oid), 'check', pg_get_expr(p.polwithcheck, c.oid)))
@@ -134,6 +138,10 @@ const reachable = `
       else false end
   order by 1`
 
+/** What row-level security does not hold. */
+const blind: readonly string[] = ['TRUNCATE', 'REFERENCES', 'TRIGGER']
+const grantsOf = new Map<string, readonly string[]>(Object.entries(policyGrants))
+
 function judgeRelation(relation: Relation, kind: RoleKind): string[] {
   const { name } = relation
   if (relation.kind === 'S') return [`The sequence ${name} tells how many rows others have made.`]
@@ -149,10 +157,18 @@ function judgeRelation(relation: Relation, kind: RoleKind): string[] {
   if (missing.length > 0) {
     found.push(`The table ${name} has no ${missing.join(', ')} column that is NOT NULL.`)
   }
-  if (relation.extra.length > 0) {
-    found.push(`The table ${name} grants ${relation.extra.join(', ')}, which see foreign rows.`)
-  }
   const permissive = relation.policies.filter((policy) => policy.permissive)
+  const past = relation.privileges.filter((privilege) => blind.includes(privilege))
+  if (past.length > 0) {
+    found.push(`The table ${name} grants ${past.join(', ')}, which see foreign rows.`)
+  }
+  const granted = permissive.map((policy) => grantsOf.get(policy.name)).find(Boolean)
+  const more = relation.privileges.filter(
+    (privilege) => !blind.includes(privilege) && granted?.includes(privilege) === false,
+  )
+  if (more.length > 0) {
+    found.push(`The table ${name} grants ${more.join(', ')}, which its rows are not for.`)
+  }
   if (permissive.length === 0) found.push(`The table ${name} has no policy for this role.`)
   for (const policy of permissive) {
     const scoped = [policy.using, policy.check].every(

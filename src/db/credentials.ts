@@ -1,22 +1,21 @@
 /**
- * Which tenants and API keys does a platform have? The gateway's writes in its platform's scope,
- * for seeding and for the management API. Every statement is held to the platform by row-level
- * security; none of them names it.
+ * What does the first start put into a platform, and find there again? Tenants and API keys, made by
+ * Postern itself. People make theirs through src/db/keys.ts and src/db/tenants.ts.
  *
- * It refuses to make or to see a secret: it stores the digest it is given. The danger is a digest
- * stored twice, which would let one secret stand for two keys; the database refuses that, and here
- * it is a returned conflict.
+ * It refuses to make or to see a secret: it stores the digest it is given, the way every key is
+ * stored. Every statement is held to the platform by row-level security; none of them names it.
  */
-import type { KeyRecord, Sql, SqlTransaction } from '../context.ts'
+import type { KeyRecord, Sql } from '../context.ts'
 import type { Refusal } from '../problem.ts'
-import { DatabaseFault } from './fault.ts'
+import type { Acting } from './audit.ts'
+import { createKeyStore } from './keys.ts'
 import { readKeyRecord } from './root.ts'
 
 /** A secret as it is stored: its HMAC under a version of the pepper. */
 export type StoredDigest = { readonly pepperVersion: number; readonly digest: Uint8Array }
 
 /** An API key to store, with the digest of its first secret. `revoked` and `disabled` begin false. */
-export type NewKey = Omit<KeyRecord, 'revoked' | 'disabled' | 'pepperVersion'> & {
+export type NewKey = Omit<KeyRecord, 'revoked' | 'disabled' | 'pepperVersion' | 'secretId'> & {
   readonly secret: StoredDigest
 }
 
@@ -31,12 +30,15 @@ export type Credentials = {
    * the digest, the id or the ref is there already.
    */
   insertKey(key: NewKey): Promise<Refusal | null>
-  /** The platform's API keys by id, each with its newest secret. */
-  listKeys(platform: string): Promise<readonly KeyRecord[]>
+  /** Whether the platform has any API key, revoked or not. */
+  hasKeys(platform: string): Promise<boolean>
+  /** The platform's API keys whose names start so, by id, each with its current secret. */
+  listKeys(platform: string, named?: string): Promise<readonly KeyRecord[]>
 }
 
 /** Builds the writes on the gateway role's connections. */
 export function createCredentials(sql: Sql): Credentials {
+  const keys = createKeyStore(sql)
   return {
     async insertTenant(platform, id) {
       const text = 'insert into postern.tenants (id) values ($1) on conflict do nothing'
@@ -53,52 +55,29 @@ export function createCredentials(sql: Sql): Credentials {
       )
       return rowCount === 1
     },
-    async insertKey(key) {
-      const transaction = await sql.begin({ platform: key.platform })
-      let how: 'commit' | 'rollback' = 'rollback'
-      try {
-        await insertRows(transaction, key)
-        how = 'commit'
-        return null
-      } catch (error) {
-        // SQLSTATE unique_violation.
-        if (!(error instanceof DatabaseFault && error.code === '23505')) throw error
-        return { code: 'resource/conflict', cause: 'this digest, id or ref is stored already' }
-      } finally {
-        await transaction.end(how)
-      }
+    async insertKey({ platform, last4, secret, ...key }) {
+      const whole = { ...key, metadata: {}, secret: { ...secret, last4 } }
+      const made = await keys.create(platform, whole, seeding)
+      if (typeof made === 'object') return null
+      return { code: 'resource/conflict', cause: 'this digest, id or ref is stored already' }
     },
-    async listKeys(platform) {
-      const { rows } = await sql.query<{ key: unknown }>({ platform }, { text: listed })
+    async hasKeys(platform) {
+      const text = 'select from postern.api_keys limit 1'
+      return (await sql.query({ platform }, { text })).rowCount === 1
+    },
+    async listKeys(platform, named = '') {
+      const values = [named]
+      const { rows } = await sql.query<{ key: unknown }>({ platform }, { text: listed, values })
       return rows.map(({ key }) => readKeyRecord(key))
     },
   }
 }
 
-async function insertRows(transaction: SqlTransaction, key: NewKey): Promise<void> {
-  await transaction.query({
-    text: `insert into postern.api_keys (id, environment, class, name, prefix, ref, tenants,
-        permissions, restrictions, limits, expires_at)
-      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11::float8 / 1000))`,
-    values: [
-      key.id,
-      key.environment,
-      key.class,
-      key.name,
-      key.prefix,
-      key.ref,
-      key.tenants,
-      key.permissions,
-      JSON.stringify(key.restrictions),
-      key.limits === null ? null : JSON.stringify(key.limits),
-      key.expiresAt,
-    ],
-  })
-  await transaction.query({
-    text: `insert into postern.api_key_secrets (key_id, digest, pepper_version, last4)
-      values ($1, $2, $3, $4)`,
-    values: [key.id, key.secret.digest, key.secret.pepperVersion, key.last4],
-  })
+const seeding: Acting = {
+  actor: { kind: 'system', id: 'seed' },
+  secretId: null,
+  address: null,
+  requestId: null,
 }
 
 const listed = `
@@ -107,5 +86,6 @@ const listed = `
   cross join lateral (
     select s as secret from postern.api_key_secrets s
     where s.platform = k.platform and s.key_id = k.id
-    order by s.created_at desc, s.id limit 1) newest
+    order by (s.superseded_by is null) desc, s.created_at desc, s.id limit 1) newest
+  where starts_with(k.name, $1)
   order by k.id`

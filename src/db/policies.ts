@@ -59,6 +59,22 @@ export const tenantColumns = () => ({
   tenant: exactText().notNull().default(sql`postern.scope_tenant()`),
 })
 
+/**
+ * What a role may do to a table, by the name of the table's one policy. The predicates of a role are
+ * the same in all of them; drizzle/rls.sql grants by these names, src/db/check.ts and the catalog
+ * test hold the database to them.
+ */
+export const policyGrants = {
+  tenant_scope: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
+  /** What is ended and never removed. */
+  platform_scope: ['SELECT', 'INSERT', 'UPDATE'],
+  /** What is written once and never again. */
+  platform_log: ['SELECT', 'INSERT'],
+  /** What is kept for a time. */
+  platform_passing: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
+} as const satisfies Readonly<Record<string, readonly string[]>>
+
+type PolicyName = keyof typeof policyGrants
 type PlatformTable = { readonly platform: AnyPgColumn; readonly id: AnyPgColumn }
 type TenantTable = PlatformTable & {
   readonly environment: AnyPgColumn
@@ -75,13 +91,24 @@ export function tenantTable(table: TenantTable): PgTableExtraConfigValue[] {
   return [
     primaryKey({ columns: [table.platform, table.environment, table.tenant, table.id] }),
     check('environment', sql`${table.environment} in ('test', 'live')`),
-    policy('tenant'),
+    policy('tenant', 'tenant_scope'),
   ]
 }
 
-/** What a table of the gateway itself needs (schema `postern`): its rows are those of one platform. */
-export function platformTable(table: PlatformTable): PgTableExtraConfigValue[] {
-  return [primaryKey({ columns: [table.platform, table.id] }), policy('gateway')]
+/**
+ * What a table of the gateway itself needs (schema `postern`): its rows are those of one platform,
+ * and `name` says what may be done to them.
+ */
+export function platformTable(
+  table: PlatformTable,
+  name: Exclude<PolicyName, 'tenant_scope'> = 'platform_scope',
+): PgTableExtraConfigValue[] {
+  return [primaryKey({ columns: [table.platform, table.id] }), platformPolicy(name)]
+}
+
+/** The policy alone, for a table whose primary key is (platform, …) with no id. */
+export function platformPolicy(name: Exclude<PolicyName, 'tenant_scope'>): PgPolicy {
+  return policy('gateway', name)
 }
 
 /** Lets the owner of the pre-tenant lookups (drizzle/rls.sql) read every platform, and only read. */
@@ -89,10 +116,18 @@ export function lookupTable(): PgPolicy {
   return pgPolicy('lookup', { for: 'select', to: lookupRole, using: sql`true` })
 }
 
-function policy(kind: RoleKind): PgPolicy {
+/** Lets the owner of the lookups hold a row against changes (FOR SHARE), and make none itself. */
+export function holdTable(): PgPolicy {
+  return pgPolicy('hold', {
+    for: 'update',
+    to: lookupRole,
+    using: sql`true`,
+    withCheck: sql`false`,
+  })
+}
+
+function policy(kind: RoleKind, name: PolicyName): PgPolicy {
   const rows = sql.raw(scopePredicate(kind))
-  // drizzle/rls.sql knows the tables it forces and grants by these two names.
-  return kind === 'tenant'
-    ? pgPolicy('tenant_scope', { for: 'all', to: tenantRole, using: rows, withCheck: rows })
-    : pgPolicy('platform_scope', { for: 'all', to: gatewayRole, using: rows, withCheck: rows })
+  const to = kind === 'tenant' ? tenantRole : gatewayRole
+  return pgPolicy(name, { for: 'all', to, using: rows, withCheck: rows })
 }

@@ -44,13 +44,15 @@ export type Root = {
 }
 
 const words = z.array(z.string()).nullable().default(null)
-const restrictions = z.strictObject({
+/** What a key is held to, as it is stored. Anything more or else is refused. */
+export const restrictions = z.strictObject({
   ips: words,
   origins: words,
   referrers: words,
   endpoints: words,
 })
-const limit = z.object({
+/** A limit of a key, as it is stored. */
+export const limit = z.object({
   name: z.string(),
   quota: z.number(),
   windowSeconds: z.number(),
@@ -67,6 +69,7 @@ const keyRecord = z.object({
   prefix: z.string(),
   ref: z.string(),
   last4: z.string(),
+  secretId: z.string(),
   tenants: z.array(z.string()).nullable(),
   permissions: z.array(z.string()),
   restrictions,

@@ -9,22 +9,28 @@
  */
 import { sql } from 'drizzle-orm'
 import {
+  bigint,
+  boolean,
   check,
   customType,
+  date,
   foreignKey,
   index,
   integer,
   jsonb,
   pgSchema,
   pgTable,
+  primaryKey,
   text,
   timestamp,
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
 import {
   exactText,
+  holdTable,
   lookupTable,
   platformColumns,
+  platformPolicy,
   platformTable,
   tenantColumns,
   tenantTable,
@@ -33,9 +39,12 @@ import {
 // Not exported: drizzle/roles.sql makes this schema, since policies and defaults need its functions.
 const postern = pgSchema('postern')
 
+const instant = (name: string) => timestamp(name, { withTimezone: true })
 const bytea = customType<{ data: Uint8Array }>({ dataType: () => 'bytea' })
 const createdAt = () => timestamp('created_at', { withTimezone: true }).notNull().defaultNow()
 const updatedAt = () => timestamp('updated_at', { withTimezone: true }).notNull().defaultNow()
+
+const count = (name: string) => bigint(name, { mode: 'number' }).notNull().default(0)
 
 /** The example of a tenant table: what a tenant subscribes to. */
 export const subscriptions = pgTable(
@@ -60,11 +69,14 @@ export const tenants = postern.table(
     id: exactText().notNull(),
     suspendedAt: timestamp('suspended_at', { withTimezone: true }),
     metadata: jsonb().notNull().default({}),
+    /** One more with each change: what an ETag is made of. */
+    version: integer().notNull().default(1),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
   (t) => [
     ...platformTable(t),
+    index('tenants_created').on(t.platform, t.createdAt, t.id),
     check('tenants_id_shape', sql`${t.id} ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$'`),
   ],
 )
@@ -92,19 +104,36 @@ export const apiKeys = postern.table(
     disabledAt: timestamp('disabled_at', { withTimezone: true }),
     revokedAt: timestamp('revoked_at', { withTimezone: true }),
     lastUsedAt: timestamp('last_used_at', { withTimezone: true }),
+    /** One more with each change, but not with use: what an ETag is made of. */
+    version: integer().notNull().default(1),
+    /** `Actor` of src/context.ts. */
+    createdBy: jsonb('created_by'),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
   (t) => [
     ...platformTable(t),
     lookupTable(),
+    holdTable(),
+    // The first page of a list costs the same however many keys there are.
+    index('api_keys_created').on(t.platform, t.createdAt, t.id),
+    index('api_keys_name').on(t.platform, t.name),
+    // For postern.find_origin of drizzle/rls.sql, which says why it is asked there.
+    index('api_keys_origins')
+      .using(
+        'gin',
+        sql`(jsonb_set('{}', array[${t.platform}], ${t.restrictions} -> 'origins')) jsonb_path_ops`,
+      )
+      .where(
+        sql`${t.revokedAt} is null and jsonb_typeof(${t.restrictions} -> 'origins') = 'array'`,
+      ),
     uniqueIndex('api_keys_ref').on(t.platform, t.ref).where(sql`${t.ref} <> ''`),
     check('api_keys_environment', sql`${t.environment} in ('test', 'live')`),
     check('api_keys_class', sql`${t.class} in ('secret', 'publishable')`),
   ],
 )
 
-/** The live secrets of an API key: several while one is being rotated out. */
+/** The secrets of an API key: several are good while one is being rotated out. */
 export const apiKeySecrets = postern.table(
   'api_key_secrets',
   {
@@ -117,6 +146,18 @@ export const apiKeySecrets = postern.table(
     last4: exactText().notNull(),
     createdAt: createdAt(),
     expiresAt: timestamp('expires_at', { withTimezone: true }),
+    firstUsedAt: instant('first_used_at'),
+    lastUsedAt: instant('last_used_at'),
+    lastUsedFrom: exactText('last_used_from'),
+    /** The newer secret that replaces it; null: it is the current one. */
+    supersededBy: exactText('superseded_by'),
+    /** How long it may be used beside the newer one, counted from the first use of that or at once. */
+    overlapSeconds: integer('overlap_seconds'),
+    overlapFrom: exactText('overlap_from'),
+    /** Silent for so long, it ends early. null: it does not. */
+    quietSeconds: integer('quiet_seconds'),
+    /** When its age was written into the audit. */
+    dueNotedAt: instant('due_noted_at'),
   },
   (t) => [
     ...platformTable(t),
@@ -124,7 +165,109 @@ export const apiKeySecrets = postern.table(
     // Global on purpose: a secret is found before its platform is known, and none is stored twice.
     uniqueIndex('api_key_secrets_digest').on(t.digest),
     index('api_key_secrets_key').on(t.platform, t.keyId),
+    index('api_key_secrets_superseded')
+      .on(t.platform, t.keyId)
+      .where(sql`${t.supersededBy} is not null`),
+    // What the sweepers look for, each in an index of what is still to be done.
+    index('api_key_secrets_quiet')
+      .on(t.platform, t.expiresAt)
+      .where(sql`${t.quietSeconds} is not null`),
+    index('api_key_secrets_due')
+      .on(t.platform, t.createdAt)
+      .where(sql`${t.supersededBy} is null and ${t.dueNotedAt} is null`),
     foreignKey({ columns: [t.platform, t.keyId], foreignColumns: [apiKeys.platform, apiKeys.id] }),
+    check('api_key_secrets_overlap_from', sql`${t.overlapFrom} in ('first_use', 'now')`),
     check('api_key_secrets_digest_size', sql`octet_length(${t.digest}) = 32`),
+  ],
+)
+
+/** Who changed what. Written in the transaction of the change, and never again. */
+export const auditEvents = postern.table(
+  'audit_events',
+  {
+    ...platformColumns(),
+    id: exactText().notNull().default(sql`'evt_' || replace(gen_random_uuid()::text, '-', '')`),
+    at: instant('at').notNull().defaultNow(),
+    action: exactText().notNull(),
+    actorKind: exactText('actor_kind').notNull(),
+    actorId: exactText('actor_id').notNull(),
+    address: exactText(),
+    requestId: exactText('request_id'),
+    resourceKind: exactText('resource_kind').notNull(),
+    resourceId: exactText('resource_id').notNull(),
+    /** Field -> [before, after]; a secret is dots. */
+    changes: jsonb().notNull().default({}),
+  },
+  (t) => [
+    ...platformTable(t, 'platform_log'),
+    index('audit_events_at').on(t.platform, t.at, t.id),
+    index('audit_events_resource').on(t.platform, t.resourceId, t.at, t.id),
+    index('audit_events_actor').on(t.platform, t.actorId, t.at, t.id),
+  ],
+)
+
+/** Requests that are carried out once however often they are sent. The id is a digest of scope and key. */
+export const idempotencyKeys = postern.table(
+  'idempotency_keys',
+  {
+    ...platformColumns(),
+    id: exactText().notNull(),
+    /** SHA-256 of the request. */
+    digest: bytea().notNull(),
+    /** Who is carrying it out. */
+    claim: exactText().notNull(),
+    state: exactText().notNull().default('in_progress'),
+    status: integer(),
+    body: exactText(),
+    sealed: bytea(),
+    createdAt: createdAt(),
+    expiresAt: instant('expires_at').notNull(),
+  },
+  (t) => [
+    ...platformTable(t, 'platform_passing'),
+    index('idempotency_keys_expires').on(t.platform, t.expiresAt),
+    index('idempotency_keys_sealed')
+      .on(t.platform, t.createdAt)
+      .where(sql`${t.sealed} is not null`),
+    check('idempotency_keys_state', sql`${t.state} in ('in_progress', 'done')`),
+  ],
+)
+
+/** What a key did on a day (UTC). A trigger of drizzle/rls.sql lets these rows only grow. */
+export const usageDays = postern.table(
+  'usage_days',
+  {
+    ...platformColumns(),
+    keyId: exactText('key_id').notNull(),
+    day: date().notNull(),
+    environment: exactText().notNull(),
+    billable: boolean().notNull(),
+    requests: count('requests'),
+    errors: count('errors'),
+    bytesIn: count('bytes_in'),
+    bytesOut: count('bytes_out'),
+    lastUsedAt: instant('last_used_at').notNull(),
+    lastAddress: exactText('last_address'),
+    lastOrigin: exactText('last_origin'),
+  },
+  (t) => [
+    primaryKey({ columns: [t.platform, t.keyId, t.day] }),
+    platformPolicy('platform_scope'),
+    foreignKey({ columns: [t.platform, t.keyId], foreignColumns: [apiKeys.platform, apiKeys.id] }),
+    check('usage_days_billable', sql`${t.billable} = (${t.environment} = 'live')`),
+    check(
+      'usage_days_counts',
+      sql`least(${t.requests}, ${t.errors}, ${t.bytesIn}, ${t.bytesOut}) >= 0`,
+    ),
+  ],
+)
+
+/** Batches of usage that have been added, so that one sent again is not added again. */
+export const usageBatches = postern.table(
+  'usage_batches',
+  { ...platformColumns(), id: exactText().notNull(), createdAt: createdAt() },
+  (t) => [
+    ...platformTable(t, 'platform_passing'),
+    index('usage_batches_created').on(t.platform, t.createdAt),
   ],
 )

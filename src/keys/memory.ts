@@ -24,8 +24,11 @@ export type Memory<V> = {
    * last answer is never given for a new one.
    */
   relearn(name: string, now: number, ask: () => Promise<V | undefined>): Promise<V | undefined>
-  /** Forgets everything, answers still under way included. */
-  forget(): void
+  /**
+   * Forgets everything, or the answers that are so; in either case also what is still under way,
+   * which may have been asked before the change that made somebody call this.
+   */
+  forget(so?: (value: V) => boolean): void
   readonly size: number
 }
 
@@ -100,9 +103,10 @@ export function createMemory<V>(
       return flight
     },
     relearn,
-    forget() {
+    forget(so) {
       epoch++
-      entries.clear()
+      if (so === undefined) entries.clear()
+      else entries.deleteWhere(({ value }) => so(value))
       flights.clear()
     },
     get size() {

@@ -83,6 +83,24 @@ export function restrictionFaults(restrictions: Restrictions): (keyof Restrictio
   return lists.filter((list) => rules[list] === 'broken')
 }
 
+/** Whether every call that the endpoint rule `inner` allows is allowed by `outer`. False if unreadable. */
+export function isEndpointWithin(inner: string, outer: string): boolean {
+  const [a, b] = [readEndpoint(inner), readEndpoint(outer)]
+  if (a === null || b === null || (a.open && !b.open)) return false
+  const { method } = a
+  if (b.method !== null && b.method !== method && !(b.method === 'GET' && method === 'HEAD')) {
+    return false
+  }
+  const [parts, wanted] = [a.segments, b.segments]
+  if (b.open ? parts.length < wanted.length : parts.length !== wanted.length) return false
+  return wanted.every((segment, index) => {
+    const part = parts[index] ?? ''
+    return isWild(segment) ? part !== '' : segment === part
+  })
+}
+
+const isWild = (segment: string): boolean => segment === '*' || segment.startsWith(':')
+
 // By the frozen object of the cached record, and gone with it.
 const compiled = new WeakMap<Restrictions, Compiled>()
 
@@ -169,7 +187,6 @@ function endpointAllows(
   const parts = call.path.slice(1).split('/')
   if (open ? parts.length < segments.length : parts.length !== segments.length) return false
   return segments.every((segment, index) => {
-    const wild = segment === '*' || segment.startsWith(':')
-    return wild ? parts[index] !== '' : segment === parts[index]
+    return isWild(segment) ? parts[index] !== '' : segment === parts[index]
   })
 }

@@ -49,6 +49,9 @@ export const presets = Object.freeze({
   operator: scheme('operator', 'authorization', 'none', [prefix('op_live_', 'secret', 'live')]),
 } satisfies Record<string, Scheme>)
 
+/** Operator keys belong to no platform; their rows stand under an id that none can have. */
+export const operatorPlatformId = 'plt_operator'
+
 export type PresetName = keyof typeof presets
 
 /** The longest prefix of the list that the text starts with. */

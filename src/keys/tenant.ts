@@ -122,8 +122,8 @@ const nameOf = (platform: string, tenant: string): string => `${platform}\n${ten
 export const mayActFor = ({ tenants }: KeyRecord, tenant: string): boolean =>
   tenants === null || tenants.includes(tenant)
 
-/** A key with exactly one tenant implies it; a key with several, or for all, does not. */
-function impliedBy({ tenants }: KeyRecord): string | null {
+/** The tenant that a key implies: its only one. null for a key with several, or for all. */
+export function impliedBy({ tenants }: KeyRecord): string | null {
   return tenants !== null && tenants.length === 1 ? tenants[0]! : null
 }
 

@@ -89,8 +89,13 @@ export type Verifier = {
    * Holds no key string.
    */
   recheck(key: string, platform: Platform): Recheck
-  /** Forgets every key, so that a change in the store is seen at once. */
-  forget(): void
+  /**
+   * The same of what the store says now, whatever is remembered: for calls that change keys, so that
+   * a key revoked a moment ago cannot make another (threats V9). Remembers nothing of a good key.
+   */
+  verifyNow(key: string, platform: Platform, now: number, clientAddress: string): Promise<Verdict>
+  /** Forgets every key, or all secrets of one, so that a change in the store is seen at once. */
+  forget(keyId?: string): void
   /** How much is held: known keys, unknown keys, lookups under way or waiting. */
   sizes(): { readonly known: number; readonly unknown: number; readonly lookups: number }
 }
@@ -136,18 +141,29 @@ export function createVerifier(options: VerifierOptions): Verifier {
   /** Only keys that are not in memory pass the turnstile: a good key is never held up by a flood. */
   async function find(plain: Uint8Array, name: string, now: number, clientAddress: string) {
     if (known.knows(name, now)) return known.learn(name, now, () => look(plain))
+    const asking = takeTurn(plain, clientAddress)
+    return typeof asking === 'function' ? known.learn(name, now, asking) : asking
+  }
+
+  async function findNow(plain: Uint8Array, clientAddress: string) {
+    const asking = takeTurn(plain, clientAddress)
+    return typeof asking === 'function' ? asking() : asking
+  }
+
+  /** A place in the turnstile and what to do in it, which must be called; or why there is none. */
+  function takeTurn(plain: Uint8Array, clientAddress: string) {
     const bucket = addressBucket(clientAddress)
     const turn = turnstile.enter(bucket)
     if (turn === 'full') return crowded
     if (turn === 'overfull') return overloaded
-    return known.learn(name, now, async () => {
+    return async () => {
       try {
         if (turn !== undefined) await turn
         return await look(plain)
       } finally {
         turnstile.leave(bucket)
       }
-    })
+    }
   }
 
   async function resolve(
@@ -194,8 +210,18 @@ export function createVerifier(options: VerifierOptions): Verifier {
         },
       }
     },
-    forget() {
-      known.forget()
+    async verifyNow(key, platform, now, clientAddress) {
+      const parsed = parseKey(key, platform.scheme)
+      if (!parsed.ok) return parsed
+      const plain = sha256(key)
+      if (unknown.has(plain, now)) return unknownKey
+      return resolve(findNow(plain, clientAddress), plain, now, (found) =>
+        judge(found, parsed.prefix, platform, now),
+      )
+    },
+    forget(keyId) {
+      known.forget(keyId === undefined ? undefined : ({ record }) => record.id === keyId)
+      // A key made or adopted just now may have been tried before.
       unknown.clear()
     },
     sizes: () => ({ known: known.size, unknown: unknown.size, lookups: turnstile.size }),

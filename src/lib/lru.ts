@@ -5,6 +5,8 @@ export type Lru<V> = {
   /** Keeps `value` until `expiresAt` (ms), and drops the least recently used entry when full. */
   set(name: string, value: V, expiresAt: number): void
   delete(name: string): void
+  /** Drops every entry whose value is so. Looks at them all. */
+  deleteWhere(so: (value: V) => boolean): void
   clear(): void
   readonly size: number
 }
@@ -18,8 +20,8 @@ type Entry<V> = {
 }
 
 /**
- * Creates an LRU map of at most `entriesMax` entries. Every operation is O(1), and a hit allocates
- * nothing. Throws when `entriesMax` is not a positive integer.
+ * Creates an LRU map of at most `entriesMax` entries. Every operation but `deleteWhere` is O(1),
+ * and a hit allocates nothing. Throws when `entriesMax` is not a positive integer.
  */
 export function createLru<V>(entriesMax: number): Lru<V> {
   if (!Number.isInteger(entriesMax) || entriesMax < 1) {
@@ -81,6 +83,9 @@ export function createLru<V>(entriesMax: number): Lru<V> {
     delete(name) {
       const entry = entries.get(name)
       if (entry !== undefined) drop(entry)
+    },
+    deleteWhere(so) {
+      for (const entry of entries.values()) if (so(entry.value)) drop(entry)
     },
     clear() {
       entries.clear()

@@ -108,6 +108,28 @@ const mistakes: readonly [mistake: string, make: string, undo: string, says: Reg
   ],
 ]
 
+/** The same for the gateway's own tables. */
+const gatewayMistakes: typeof mistakes = [
+  [
+    'the audit may be changed',
+    'grant update (changes) on postern.audit_events to postern_gateway',
+    'revoke update (changes) on postern.audit_events from postern_gateway',
+    [/^The table postern\.audit_events grants UPDATE, which its rows are not for\.$/],
+  ],
+  [
+    'the audit may be removed',
+    'grant delete on postern.audit_events to postern_gateway',
+    'revoke delete on postern.audit_events from postern_gateway',
+    [/^The table postern\.audit_events grants DELETE, which its rows are not for\.$/],
+  ],
+  [
+    'keys may be removed',
+    'grant delete on postern.api_keys to postern_gateway',
+    'revoke delete on postern.api_keys from postern_gateway',
+    [/^The table postern\.api_keys grants DELETE/],
+  ],
+]
+
 describe.each(setups)('%s', (_, { owner, tenantSql, gatewaySql }, posture) => {
   const asOwner = (text: string) => withClient(asClient(owner), (client) => client.query(text))
 
@@ -127,6 +149,17 @@ describe.each(setups)('%s', (_, { owner, tenantSql, gatewaySql }, posture) => {
       await asOwner(undo)
     }
     expect(await inspectDatabase(tenantSql)).toEqual([])
+  })
+
+  test.each(gatewayMistakes)('%s: named, until it is undone', async (_, make, undo, says) => {
+    await asOwner(make)
+    try {
+      const said = await inspectDatabase(gatewaySql, 'gateway')
+      expect(said).toEqual(says.map((one) => expect.stringMatching(one)))
+    } finally {
+      await asOwner(undo)
+    }
+    expect(await inspectDatabase(gatewaySql, 'gateway')).toEqual([])
   })
 })
 

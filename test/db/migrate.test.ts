@@ -5,6 +5,8 @@ import { migrateDatabase, readMigrations } from '../../src/runtime/node/migratio
 import { clusterUrl, createDatabase, type TestDatabase, withClient } from '../database.ts'
 import { run } from '../process.ts'
 
+const tags = ['0000_postern', '0001_management']
+
 const made = new Set<TestDatabase>()
 const fresh = async (options: Parameters<typeof createDatabase>[0] = { migrate: false }) => {
   const database = await createDatabase(options)
@@ -37,7 +39,7 @@ describe('migrate', () => {
   test('a second run applies nothing and changes nothing', async () => {
     const database = await fresh()
     const first = await migrateDatabase(database.ownerUrl)
-    expect(first.applied).toContain('0000_postern')
+    expect(first.applied).toEqual(tags)
     expect(first).toMatchObject({ hardened: true, warnings: [] })
     const before = await state(database.ownerUrl)
     const second = await migrateDatabase(database.ownerUrl)
@@ -50,14 +52,14 @@ describe('migrate', () => {
     const all = await Promise.all(
       Array.from({ length: 6 }, () => migrateDatabase(database.ownerUrl)),
     )
-    expect(all.flatMap(({ applied }) => applied)).toEqual(['0000_postern'])
+    expect(all.flatMap(({ applied }) => applied)).toEqual(tags)
     expect(all.every(({ hardened }) => hardened)).toBe(true)
   })
 
   test('several at once in databases of one cluster, whose roles they share', async () => {
     const databases = await Promise.all([0, 1, 2, 3].map(() => fresh()))
     const all = await Promise.all(databases.map(({ ownerUrl }) => migrateDatabase(ownerUrl)))
-    expect(all.map(({ applied }) => applied)).toEqual(Array(4).fill(['0000_postern']))
+    expect(all.map(({ applied }) => applied)).toEqual(Array(4).fill(tags))
   })
 
   test('roles that another database makes at the same moment are waited for', async () => {
@@ -75,7 +77,7 @@ describe('migrate', () => {
         ),
       )
       const all = await Promise.all(runs)
-      expect(all.map(({ applied }) => applied)).toEqual([['0000_postern'], ['0000_postern']])
+      expect(all.map(({ applied }) => applied)).toEqual([tags, tags])
     } finally {
       for (const database of [one, other]) await database.drop()
       await withClient(clusterUrl(), (client) =>
@@ -94,8 +96,60 @@ describe('migrate', () => {
       await expect(attempt).rejects.toMatchObject({ code: '42601' })
       const { rows } = await client.query(`select to_regclass('public.subscriptions') as made`)
       expect(rows).toEqual([{ made: null }])
-      expect((await migrate(execute, { ...rest, generated })).applied).toEqual(['0000_postern'])
+      expect((await migrate(execute, { ...rest, generated })).applied).toEqual(tags)
     })
+  })
+
+  test('Q23: the first version with rows is brought up to date, and goes on beside the next', async () => {
+    const { ownerUrl } = await fresh()
+    const { roles, generated } = await readMigrations()
+    const [first] = generated
+    const rows = async () =>
+      withClient(ownerUrl, async (client) => {
+        const { rows: found } = await client.query(
+          `select k.id, k.name, k.version, s.id as secret, s.superseded_by, t.version as tenant
+           from postern.api_keys k join postern.api_key_secrets s on s.key_id = k.id
+           cross join postern.tenants t order by k.id`,
+        )
+        return found
+      })
+    // As that version sends them.
+    const insertion = (id: string) => `begin; set local app.scope = 'plt_old';
+      insert into postern.tenants (id) values ('acme') on conflict do nothing;
+      insert into postern.api_keys (id, environment, class, name, prefix, ref, tenants, permissions,
+          restrictions, limits, expires_at)
+        values ('${id}', 'live', 'secret', 'old', 'sk_live_', '${id}', null, '{vec:read}',
+          '{"ips": null, "origins": ["https://a.example"], "referrers": null, "endpoints": null}', null, null);
+      insert into postern.api_key_secrets (key_id, digest, pepper_version, last4)
+        values ('${id}', sha256('${id}'), 1, 'abcd');
+      update postern.tenants set updated_at = now(), suspended_at = null where id = 'acme';
+      commit`
+    await withClient(ownerUrl, async (client) => {
+      await client.query(roles)
+      await client.query(first!.sql)
+      await client.query(`create schema drizzle; create table drizzle.__drizzle_migrations
+        (id serial primary key, hash text not null, created_at bigint)`)
+      await client.query(
+        'insert into drizzle.__drizzle_migrations (hash, created_at) values ($1, $2)',
+        [first!.hash, first!.when],
+      )
+      await client.query(insertion('key_1'))
+    })
+    expect((await migrateDatabase(ownerUrl)).applied).toEqual(tags.slice(1))
+    await withClient(ownerUrl, async (client) => {
+      await client.query(
+        insertion('key_2').replace('begin;', 'begin; set local role postern_gateway;'),
+      )
+      const { rows: found } = await client.query(
+        `select key from postern.find_key(array[sha256('key_1')]) f`,
+      )
+      expect(found[0].key).toMatchObject({ id: 'key_1', name: 'old', expiresAt: null })
+    })
+    const row = { name: 'old', version: 1, superseded_by: null, tenant: 1 }
+    expect(await rows()).toMatchObject([
+      { id: 'key_1', ...row },
+      { id: 'key_2', ...row },
+    ])
   })
 
   test('an owner that is no superuser gets everything but the hardening, and is told', async () => {
@@ -154,7 +208,7 @@ describe('node src/admin.ts migrate', () => {
     const first = await admin({ DATABASE_URL: ownerUrl }, 'migrate')
     expect(first).toMatchObject({
       code: 0,
-      stdout: 'applied 0000_postern\nscope: hardened\n',
+      stdout: `${tags.map((tag) => `applied ${tag}\n`).join('')}scope: hardened\n`,
       stderr: '',
     })
     // The owner's own variable wins.

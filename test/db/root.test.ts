@@ -66,8 +66,16 @@ describe.each(setups)('%s', (_, { gatewaySql, tenantSql, owner }) => {
     expect(await credentials.insertKey(key)).toBeNull()
     const found = await root.findKey([randomBytes(32), key.secret.digest])
     const { secret, ...stored } = key
-    const record: KeyRecord = { ...stored, revoked: false, disabled: false, pepperVersion: 1 }
+    const { secretId = '' } = found?.record ?? {}
+    const record: KeyRecord = {
+      ...stored,
+      secretId,
+      revoked: false,
+      disabled: false,
+      pepperVersion: 1,
+    }
     expect(found?.record).toEqual(record)
+    expect(secretId).toMatch(/^sec_[0-9a-f]{32}$/)
     expect(Buffer.from(found!.digest).equals(secret.digest)).toBe(true)
     const { restrictions, tenants, permissions, limits } = found!.record
     for (const part of [found, found!.record, restrictions, restrictions.ips, tenants]) {
@@ -286,7 +294,7 @@ describe.each(setups)('%s', (_, { gatewaySql, tenantSql, owner }) => {
 })
 
 test('a row whose JSON is not what we write is a breakage, and not a key with fewer restrictions', () => {
-  const good = { ...newKey(), revoked: false, disabled: false, pepperVersion: 1 }
+  const good = { ...newKey(), secretId: 'sec_1', revoked: false, disabled: false, pepperVersion: 1 }
   expect(readKeyRecord(good).restrictions.ips).toBeNull()
   expect(() => readKeyRecord({ ...good, restrictions: { ips: 'all' } })).toThrow()
   expect(() => readKeyRecord({ ...good, restrictions: { countries: ['de'] } })).toThrow()

@@ -18,7 +18,13 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { generateKey } from '../../src/keys/format.ts'
 import { createDatabase, type TestDatabase, withClient } from '../database.ts'
-import { type GateProcess, makePlace, type Place, startGateProcess } from '../gate-process.ts'
+import {
+  exampleConfig,
+  type GateProcess,
+  makePlace,
+  type Place,
+  startGateProcess,
+} from '../gate-process.ts'
 import { watchMemory } from '../memory.ts'
 import { type Running, run, start } from '../process.ts'
 import { until } from '../redis.ts'
@@ -309,31 +315,37 @@ describe('a key that may not', () => {
 
 describe('README.md', () => {
   const readme = readText('README.md')
-  const blocks = (language: string) =>
-    [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(
-      ([, text = '']) => text,
-    )
+  const blockOf = (language: string): string =>
+    new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'm').exec(readme)?.[1] ?? ''
+  let own: Place
+  let started: GateProcess
 
-  test('shows lines of examples/git.yaml, and no more than five', () => {
-    const example = readText('examples/git.yaml')
-      .split('\n')
-      .map((line) => line.trim())
-    const [shown = ''] = blocks('yaml')
-    const lines = shown.trim().split('\n')
+  test('its lines stand in front of a git server when they are put into postern.yaml', async () => {
+    const lines = blockOf('yaml').trimEnd().split('\n')
     expect(lines.length).toBeLessThanOrEqual(5)
-    for (const line of lines) expect(example).toContain(line.trim())
+    let config = exampleConfig
+    for (const [at, line] of lines.entries()) {
+      if (line.endsWith(':'))
+        config = config.replace(`\n${line}\n`, `\n${line}\n${lines[at + 1]}\n`)
+    }
+    own = makePlace(config.replace('127.0.0.1:7005', new URL(serverUrl).host))
+    started = await startGateProcess(own)
+    expect(started.stderr()).toBe('')
   })
 
-  test('its git commands work beside the gate, as they stand', patience, async () => {
-    const [commands = ''] = blocks('bash').slice(-1)
+  test('its git commands work beside it, as they stand', patience, async () => {
     // The folder that npm start was run in is a clone of something.
-    await did(place.folder, 'init', '-q')
-    await did(place.folder, 'commit', '-q', '--allow-empty', '-m', 'a commit')
+    await did(own.folder, 'init', '-q')
+    await did(own.folder, 'commit', '-q', '--allow-empty', '-m', 'a commit')
     const env = environmentOf([])
-    const done = await run('bash', ['-euc', commands], { cwd: place.folder, env })
+    const done = await run('bash', ['-euc', blockOf('bash')], { cwd: own.folder, env })
     expect(done.code, done.stderr).toBe(0)
-    expect(done.stdout).toContain(
-      `${await did(place.folder, 'rev-parse', 'HEAD')}\trefs/heads/main`,
-    )
+    const head = await did(own.folder, 'rev-parse', 'HEAD')
+    expect(done.stdout).toContain(`${head}\trefs/heads/main`)
+  })
+
+  afterAll(async () => {
+    await started?.stop()
+    own?.remove()
   })
 })

@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { afterAll, describe, expect, test } from 'vitest'
-import { scopeColumns } from '../../src/db/policies.ts'
+import { policyGrants, scopeColumns } from '../../src/db/policies.ts'
 import { createDatabase, startEmbedded, withClient } from '../database.ts'
 
 /** Global on purpose: a secret is found before its platform is known (threats K15). */
@@ -8,8 +8,14 @@ const globalIndexes = ['api_key_secrets_digest']
 const lookups = [
   'postern.find_key(bytea[])',
   'postern.find_origin(text)',
+  // As regprocedure prints it.
+  'postern.hold_operator(text,text)',
   'public.postern_bind_scope(text)',
 ]
+const texts = (words: readonly string[]) => `array['${words.join("','")}']::text[]`
+const grants = Object.entries(policyGrants)
+  .map(([policy, privileges]) => `('${policy}', ${texts(privileges)})`)
+  .join(', ')
 
 const database = await createDatabase()
 const embedded = await startEmbedded()
@@ -33,13 +39,27 @@ const rules: readonly [rule: string, offenders: string][] = [
     'a table has the policy of its schema',
     `select c.oid::regclass::text from tables c where not exists (select from pg_policy p
        where p.polrelid = c.oid and p.polpermissive and p.polcmd = '*'
-         and p.polname = case when c.nspname = 'public' then 'tenant_scope' else 'platform_scope' end)`,
+         and case when c.nspname = 'public' then p.polname = 'tenant_scope'
+           else p.polname in ('platform_scope', 'platform_log', 'platform_passing') end)`,
   ],
   [
-    'a table has no other policy, except that the lookups read credentials',
+    'a table has one policy, and is granted what that says and no more',
+    `select c.oid::regclass || ' ' || string_agg(p.polname, ', ') from tables c
+     join pg_policy p on p.polrelid = c.oid join (values ${grants}) k (policy, privileges) on k.policy = p.polname
+     group by c.oid, c.nspname having count(*) > 1 or array(
+       select w from unnest(${texts(['SELECT', 'INSERT', 'UPDATE', 'DELETE'])}) w where case
+         when w = 'DELETE' then has_table_privilege(case c.nspname when 'public' then 'postern_tenant' else 'postern_gateway' end, c.oid, w)
+         else has_any_column_privilege(case c.nspname when 'public' then 'postern_tenant' else 'postern_gateway' end, c.oid, w) end
+       ) is distinct from min(k.privileges)`,
+  ],
+  [
+    'a table has no other policy, except that the lookups read credentials and hold keys',
     `select c.oid::regclass || ' ' || p.polname from tables c join pg_policy p on p.polrelid = c.oid
      where not (c.nspname = 'public' and p.polname = 'tenant_scope')
-       and not (c.nspname = 'postern' and p.polname = 'platform_scope')
+       and not (c.nspname = 'postern' and p.polname in ('platform_scope', 'platform_log', 'platform_passing'))
+       and not (c.oid::regclass::text = 'postern.api_keys' and p.polname = 'hold' and p.polcmd = 'w'
+         and p.polroles = array['postern_lookup'::regrole::oid]
+         and pg_get_expr(p.polwithcheck, c.oid) = 'false')
        and not (c.oid::regclass::text in ('postern.api_keys', 'postern.api_key_secrets')
          and p.polname = 'lookup' and p.polcmd = 'r' and p.polroles = array['postern_lookup'::regrole::oid])`,
   ],
@@ -129,6 +149,13 @@ const rules: readonly [rule: string, offenders: string][] = [
        or has_table_privilege(r, 'pg_catalog.pg_settings', 'update')`,
   ],
   [
+    'the lookups may touch one column, to hold a row, and no policy lets them change it',
+    `select c.oid::regclass || '.' || a.attname || ' ' || g.privilege_type from tables c
+     join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) g
+     where not (c.oid::regclass::text = 'postern.api_keys' and a.attname = 'updated_at'
+       and g.grantee = 'postern_lookup'::regrole and g.privilege_type = 'UPDATE')`,
+  ],
+  [
     'the tenant role cannot even name what is in schema postern',
     `select 'usage' where has_schema_privilege('postern_tenant', 'postern', 'usage')`,
   ],
@@ -183,6 +210,27 @@ const mistakes: readonly [mistake: string, sql: string, rule: RegExp][] = [
     'a policy beside the scope',
     'create policy open on subscriptions using (true)',
     /no other policy.*subscriptions open/,
+  ],
+  [
+    'two policies that both grant',
+    `create policy platform_scope on postern.audit_events to postern_gateway
+       using (platform = (select postern.scope_platform()))`,
+    /one policy, .*audit_events/,
+  ],
+  [
+    'an audit that can be changed',
+    'grant update (changes) on postern.audit_events to postern_gateway',
+    /granted what that says.*audit_events/,
+  ],
+  [
+    'an audit that can be removed',
+    'grant delete on postern.audit_events to postern_gateway',
+    /granted what that says.*audit_events/,
+  ],
+  [
+    'a lookup that changes what it holds',
+    'alter policy hold on postern.api_keys with check (true)',
+    /no other policy.*api_keys hold/,
   ],
   [
     'a nullable scope column',

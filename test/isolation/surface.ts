@@ -145,6 +145,10 @@ export type Table = {
   readonly name: string
   readonly kind: RoleKind
   readonly columns: readonly { name: string; type: string; required: boolean }[]
+  /** The primary key, without the scope's columns. */
+  readonly key: readonly string[]
+  /** What the role may do to it. */
+  readonly grants: readonly string[]
   /** Columns beyond the scope's that refer to a parent's id. */
   readonly parents: readonly { column: string; table: string }[]
 }
@@ -152,7 +156,8 @@ export type Table = {
 /** Every table of the schemas that Postern serves from, with what an insert needs. */
 export async function readTables(owner: pg.ClientConfig): Promise<readonly Table[]> {
   const { rows } = await withClient(owner, (client) =>
-    client.query<Table>(`
+    client.query<Table>(
+      `
       select n.nspname || '.' || c.relname as name,
         case n.nspname when 'public' then 'tenant' else 'gateway' end as kind,
         (select jsonb_agg(jsonb_build_object('name', a.attname,
@@ -160,13 +165,23 @@ export async function readTables(owner: pg.ClientConfig): Promise<readonly Table
             order by a.attnum)
           from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
           as columns,
+        (select jsonb_agg(a.attname order by place) from pg_index i,
+            unnest(i.indkey::int2[]) with ordinality k (attnum, place)
+            join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+          where i.indrelid = c.oid and i.indisprimary
+            and a.attname <> all (case n.nspname when 'public' then $1::text[] else $2::text[] end)) as key,
+        array(select w from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) w
+          where has_table_privilege(case n.nspname when 'public' then 'postern_tenant'
+            else 'postern_gateway' end, c.oid, w)) as grants,
         coalesce((select jsonb_agg(jsonb_build_object('table', f.confrelid::regclass, 'column',
             (select attname from pg_attribute
               where attrelid = c.oid and attnum = f.conkey[array_upper(f.conkey, 1)])))
           from pg_constraint f where f.conrelid = c.oid and f.contype = 'f'), '[]') as parents
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
       where c.relkind in ('r', 'p') and n.nspname in ('public', 'postern')
-      order by n.nspname desc, c.relname`),
+      order by n.nspname desc, c.relname`,
+      [scopeColumns('tenant'), scopeColumns('gateway')],
+    ),
   )
   return rows
 }

@@ -24,6 +24,9 @@ const samples: Readonly<Record<string, () => unknown>> = {
   integer: () => 1,
   jsonb: () => ({}),
   bytea: () => Buffer.alloc(32, randomUUID()),
+  boolean: () => false,
+  date: () => '2026-11-25',
+  'timestamp with time zone': () => new Date(),
 }
 /** Where a check constraint wants certain words. */
 const words: Readonly<Record<string, string>> = { environment: 'test', class: 'secret' }
@@ -32,8 +35,8 @@ const words: Readonly<Record<string, string>> = { environment: 'test', class: 's
 function sample(table: Table, parents: Row): Row {
   const row: Row = {}
   for (const { name, type, required } of table.columns) {
-    if (name === 'id') row.id = `x${randomUUID()}`
-    else if (name in parents) row[name] = parents[name]
+    if (name in parents) row[name] = parents[name]
+    else if (name === 'id') row.id = `x${randomUUID()}`
     else if (required) row[name] = words[name] ?? samples[type]?.()
     if (required && row[name] === undefined) throw new Error(`no sample for ${table.name}.${name}`)
   }
@@ -96,22 +99,39 @@ function suite(target: Target, table: Table, pair: Pair): void {
   const we = <T>(work: (client: pg.ClientBase) => Promise<T>) =>
     target.as(table.kind, pair.ours, work)
   const run = (text: string, values: unknown[] = []) => we((c) => c.query<Row>(text, values))
-  const key = [...scopeColumns(table.kind), 'id'].join(', ')
+  const key = [...scopeColumns(table.kind), ...table.key].join(', ')
+  const keyOf = (row: Row) => table.key.map((column) => row[column])
+  const where = table.key.map((column, i) => `${column} = $${i + 1}`).join(' and ')
+  const first = table.key[0]!
+  const may = (privilege: string) => table.grants.includes(privilege)
   const foreign = (row: Row) =>
     scopeColumns(table.kind).some((column, i) => row[column] !== pair.ours.split('/')[i])
+  /** Another row of the same table: its id differs, where it has one. */
+  const another = (row: Row, id: string) => ({ ...row, ...('id' in row ? { id } : {}) })
+  const parentOf = (name: string) => tables.get(target)!.find((one) => one.name.endsWith(name))!
+  /** Rows of ours with the ids that a row of theirs refers to. */
+  const adopt = async (client: pg.ClientBase, row: Row, columns: readonly string[]) => {
+    for (const { column, table: name } of table.parents) {
+      if (!columns.includes(column)) continue
+      const parent = { ...sample(parentOf(name), {}), id: row[column] }
+      await client.query(insertion(name, parent))
+    }
+  }
 
   test('D27: select sees our rows and none of theirs', async () => {
     const { ours, theirs } = await stored()
     const { rows } = await run(`select * from ${table.name}`)
-    expect(rows.map(({ id }) => id)).toContain(ours.id)
-    expect(rows.map(({ id }) => id)).not.toContain(theirs.id)
+    expect(rows.map(keyOf)).toContainEqual(keyOf(ours))
+    expect(rows.map(keyOf)).not.toContainEqual(keyOf(theirs))
     expect(rows.filter(foreign)).toEqual([])
-    expect((await run(`select 1 from ${table.name} where id = $1`, [theirs.id])).rows).toEqual([])
+    expect((await run(`select 1 from ${table.name} where ${where}`, keyOf(theirs))).rows).toEqual(
+      [],
+    )
   })
 
   test('D27: insert into their scope is refused, and returns nothing', async () => {
     const { ours, theirs } = await stored()
-    const row = { ...without(ours, ['id']), ...scopeOf(table, theirs), id: 'x-planted' }
+    const row = { ...another(ours, 'x-planted'), ...scopeOf(table, theirs) }
     const refused = insertion(table.name, row, 'returning *')
     expect(await refusal(we((c) => c.query(refused)))).toBe('42501')
     const silent = insertion(table.name, row, 'on conflict do nothing')
@@ -120,50 +140,55 @@ function suite(target: Target, table: Table, pair: Pair): void {
 
   test('D27: update, returning or not, touches none of theirs and moves nothing there', async () => {
     const { ours, theirs } = await stored()
-    const byId = `update ${table.name} set id = id where id = $1`
-    expect((await run(byId, [theirs.id])).rowCount).toBe(0)
-    expect((await run(`${byId} returning *`, [theirs.id])).rows).toEqual([])
-    const { rows } = await run(`update ${table.name} set id = id returning *`)
+    const byKey = `update ${table.name} set ${first} = ${first} where ${where}`
+    if (!may('UPDATE')) {
+      expect(await refusal(run(byKey, keyOf(ours)))).toBe('42501')
+      return
+    }
+    expect((await run(byKey, keyOf(theirs))).rowCount).toBe(0)
+    expect((await run(`${byKey} returning *`, keyOf(theirs))).rows).toEqual([])
+    const { rows } = await run(`update ${table.name} set ${first} = ${first} returning *`)
     expect(rows.length).toBeGreaterThan(0)
     expect(rows.filter(foreign)).toEqual([])
     for (const column of scopeColumns(table.kind).filter((c) => ours[c] !== theirs[c])) {
-      const move = `update ${table.name} set ${column} = $1 where id = $2`
-      expect(await refusal(run(move, [theirs[column], ours.id]))).toBe('42501')
+      const last = `$${table.key.length + 1}`
+      const move = `update ${table.name} set ${column} = ${last} where ${where}`
+      expect(await refusal(run(move, [...keyOf(ours), theirs[column]]))).toBe('42501')
     }
   })
 
   test('D27: delete, returning or not, removes none of theirs', async () => {
     const { theirs } = await stored()
-    const byId = `delete from ${table.name} where id = $1`
-    if (table.kind === 'gateway') {
-      // The gateway revokes and expires; it is not granted DELETE.
-      expect(await refusal(run(byId, [theirs.id]))).toBe('42501')
+    const byKey = `delete from ${table.name} where ${where}`
+    if (!may('DELETE')) {
+      expect(await refusal(run(byKey, keyOf(theirs)))).toBe('42501')
       return
     }
-    expect((await run(byId, [theirs.id])).rowCount).toBe(0)
-    expect((await run(`${byId} returning *`, [theirs.id])).rows).toEqual([])
+    expect((await run(byKey, keyOf(theirs))).rowCount).toBe(0)
+    expect((await run(`${byKey} returning *`, keyOf(theirs))).rows).toEqual([])
     const { rows } = await run(`delete from ${table.name} returning *`)
     expect(rows.length).toBeGreaterThan(0)
     expect(rows.filter(foreign)).toEqual([])
   })
 
-  test('D27: an upsert on their id leaves their row as it was', async () => {
+  test('D27: an upsert on their key leaves their row as it was', async () => {
     const { ours, theirs } = await stored()
     const globals = [...globallyUnique].map((name) => name.split('.').at(-1)!)
-    const row = { ...without(ours, [...scopeColumns(table.kind), ...globals]), id: theirs.id }
+    const row = { ...without(ours, [...scopeColumns(table.kind), ...globals]) }
+    for (const column of table.key) row[column] = theirs[column]
     for (const name of globals) if (name in ours) Object.assign(row, { [name]: samples.bytea!() })
     // Texts that are unique beside the id (a ref, a slug) are taken by our own row already.
     for (const name of ['ref', 'slug']) if (name in ours) Object.assign(row, { [name]: 'x-upsert' })
-    const upsert = insertion(
-      table.name,
-      row,
-      `on conflict (${key}) do update set id = excluded.id returning *`,
-    )
-    const { rows } = await we((c) => c.query<Row>(upsert))
+    const action = may('UPDATE') ? `update set ${first} = excluded.${first}` : 'nothing'
+    const upsert = insertion(table.name, row, `on conflict (${key}) do ${action} returning *`)
+    const { rows } = await we(async (client) => {
+      await adopt(client, theirs, table.key)
+      return client.query<Row>(upsert)
+    })
     expect(rows).toHaveLength(1)
     expect(rows.filter(foreign)).toEqual([])
     const seen = await target.as(table.kind, pair.theirs, (c) =>
-      c.query<Row>(`select * from ${table.name} where id = $1`, [theirs.id]),
+      c.query<Row>(`select * from ${table.name} where ${where}`, keyOf(theirs)),
     )
     expect(seen.rows).toEqual([theirs])
   })
@@ -175,10 +200,11 @@ function suite(target: Target, table: Table, pair: Pair): void {
       if (globallyUnique.has(`${table.name}.${name}`)) twin[name] = samples.bytea!()
     }
     await we(async (client) => {
-      for (const { column, table: parent } of table.parents) {
-        const found = tables.get(target)!.find(({ name }) => name.endsWith(parent))!
-        await client.query(insertion(parent, { ...sample(found, {}), id: twin[column] }))
-      }
+      await adopt(
+        client,
+        twin,
+        table.parents.map(({ column }) => column),
+      )
       const { rowCount } = await client.query(insertion(table.name, twin))
       expect(rowCount).toBe(1)
     })
@@ -187,13 +213,12 @@ function suite(target: Target, table: Table, pair: Pair): void {
   for (const { column, table: parent } of table.parents) {
     test(`D10: ${column} of theirs and ${column} of nobody are refused alike`, async () => {
       const { ours, theirs } = await stored()
-      const found = tables.get(target)!.find(({ name }) => name.endsWith(parent))!
       const attempts = [theirs[column], 'x-nobody'].map((value) => {
         const globals = 'digest' in ours ? { digest: samples.bytea!() } : {}
-        const fresh = { ...without(ours, scopeColumns(table.kind)), ...globals, id: 'x-child' }
+        const fresh = { ...without(another(ours, 'x-child'), scopeColumns(table.kind)), ...globals }
         return refusal(we((c) => c.query(insertion(table.name, { ...fresh, [column]: value }))))
       })
-      expect(found.kind).toBe(table.kind)
+      expect(parentOf(parent).kind).toBe(table.kind)
       expect(await Promise.all(attempts)).toEqual(['23503', '23503'])
     })
   }

@@ -35,6 +35,20 @@ test('an answer that is the same as the last one is that one, and another is not
   expect(await memory.learn('a', 200, async () => ({ at: 'y' }))).toEqual({ at: 'y' })
 })
 
+describe('a memory that forgets some', () => {
+  test('keeps the others, and nothing that was under way', async () => {
+    const { asked, ask } = slowStore()
+    const memory = createMemory<string>({ entriesMax: 10, ttlMs: 100, staleMs: 0 })
+    await memory.learn('a', 0, async () => 'x')
+    await memory.learn('b', 0, async () => 'y')
+    const late = memory.learn('c', 0, ask)
+    memory.forget((value) => value === 'x')
+    asked[0]?.resolve('asked before the change')
+    await late
+    expect(['a', 'b', 'c'].map((name) => memory.get(name, 1))).toEqual([undefined, 'y', undefined])
+  })
+})
+
 describe('C1: a memory of no time at all', () => {
   test('asks for everyone: no answer that was asked for earlier is shared', async () => {
     const { asked, ask } = slowStore()

@@ -41,6 +41,7 @@ export function recordOf(changes: Partial<KeyRecord> = {}): KeyRecord {
     prefix: 'sk_live_',
     ref: 'k7Gh2Qm9x',
     last4: 'wxyz',
+    secretId: 'sec_1',
     tenants: null,
     permissions: [],
     restrictions: { ips: null, origins: null, referrers: null, endpoints: null },

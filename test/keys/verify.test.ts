@@ -229,6 +229,57 @@ describe('a good key', () => {
   })
 })
 
+describe('V9: what the store says now', () => {
+  test('is asked whatever is remembered, and is not remembered', async () => {
+    const { store, codeOf, verifier } = setUp({ positiveTtlMs: 1000 })
+    const key = store.issue()
+    const codeNow = async () => {
+      const verdict = await verifier.verifyNow(key, platform, 0, here)
+      return verdict.ok ? 'ok' : verdict.refusal.code
+    }
+    expect(await codeNow()).toBe('ok')
+    expect(verifier.sizes().known).toBe(0)
+    expect(await codeOf(key)).toBe('ok')
+    store.put(storedDigest(key, pepper1), recordOf({ revoked: true }))
+    expect([await codeOf(key), await codeNow()]).toEqual(['ok', 'auth/key_revoked'])
+  })
+
+  test('refuses a typo and a key that it knows not to exist with no I/O', async () => {
+    const { store, verifier } = setUp()
+    const { key } = generateKey('sk_live_')
+    for (const shown of [`${key}x`, key, key]) {
+      expect((await verifier.verifyNow(shown, platform, 0, here)).ok).toBe(false)
+    }
+    expect(store.lookups).toBe(1)
+  })
+
+  test('waits its turn: a flood of one address is held up, not let through', async () => {
+    const slow = createSlowStore()
+    const options = { findKey: slow.findKey, lookupsPerAddress: 1, waitingPerAddress: 1 }
+    const { verifier } = setUp(options)
+    const key = slow.store.issue()
+    const verdicts = [1, 2, 3].map(() => verifier.verifyNow(key, platform, 0, here))
+    await slow.answerAll()
+    const codes = (await Promise.all(verdicts)).map((one) => (one.ok ? 'ok' : one.refusal.code))
+    expect(codes).toEqual(['ok', 'ok', 'auth/too_many_failures'])
+    expect(verifier.sizes().lookups).toBe(0)
+  })
+})
+
+test('V7: forgetting one key forgets all its secrets, and no other key', async () => {
+  const { store, codeOf, verifier } = setUp({ positiveTtlMs: 1000 })
+  const mine = [store.issue({ id: 'key_1' }), store.issue({ id: 'key_1' })]
+  const other = store.issue({ id: 'key_2' })
+  for (const key of [...mine, other]) {
+    await codeOf(key)
+    store.put(storedDigest(key, pepper1), recordOf({ revoked: true }))
+  }
+  verifier.forget('key_1')
+  expect(await Promise.all([...mine, other].map((key) => codeOf(key)))).toEqual([
+    ...['auth/key_revoked', 'auth/key_revoked', 'ok'],
+  ])
+})
+
 describe('peppers', () => {
   const both = {
     current: 2,

@@ -71,6 +71,19 @@ describe('an LRU map', () => {
   })
 })
 
+test('deleteWhere drops what is so, and the rest stays in its order of use', () => {
+  const lru = createLru<number>(3)
+  for (const n of [1, 2, 3]) lru.set(String(n), n, 100)
+  lru.deleteWhere((value) => value === 2)
+  expect([lru.get('1', 0), lru.get('2', 0), lru.size]).toEqual([1, undefined, 2])
+  lru.set('4', 4, 100)
+  lru.set('5', 5, 100)
+  expect([lru.get('3', 0), lru.get('1', 0)]).toEqual([undefined, 1])
+  lru.deleteWhere(() => true)
+  lru.set('6', 6, 100)
+  expect([lru.get('6', 0), lru.size]).toEqual([6, 1])
+})
+
 /** Holds the map to a list that is kept in order of use. */
 function run(bound: number, calls: readonly (readonly [string, number, number])[]): void {
   const lru = createLru<number>(bound)

@@ -73,6 +73,7 @@ export const recordOf = (more: Partial<KeyRecord> = {}): KeyRecord => ({
   prefix: 'sk_live_',
   ref: 'k7Gh2Qm9x',
   last4: '0000',
+  secretId: 'sec_1',
   tenants: null,
   permissions: [],
   restrictions: { ips: null, origins: null, referrers: null, endpoints: null },

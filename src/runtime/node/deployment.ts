@@ -15,6 +15,7 @@ import { type EchoServer, startEcho } from './echo.ts'
 import { createFront, type Front } from './front.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
+import { readReferenceScript } from './reference-script.ts'
 import { openStorage, type Storage } from './storage.ts'
 import type { Lookup } from './upstream/connect.ts'
 import { createForward } from './upstream/forward.ts'
@@ -95,12 +96,13 @@ async function wire(
     defer: deferred.defer,
     health: () => healthOf(storage, redis, draining),
   }
-  const build = ({ platforms, keys, server }: Config): Gateway => {
+  const build = ({ platforms, keys, server, management }: Config): Gateway => {
     const built = createGateway(
       {
         platforms,
         keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
         limits: { local, nodeShare: 1 / server.nodes },
+        management: { ...management, readScript: readReferenceScript },
         masterKey: secrets.masterKey,
         publicUrl: server.publicUrl,
         balancers,

@@ -136,7 +136,7 @@ export class Outgoing extends ServerResponse<Incoming> {
   }
 
   override write(chunk: Chunk, encoding?: BufferEncoding | Written, written?: Written): boolean {
-    this.#bodyBytes += Buffer.byteLength(chunk)
+    this.#bodyBytes += bytesOf(chunk, typeof encoding === 'string' ? encoding : 'utf8')
     return typeof encoding === 'string'
       ? super.write(chunk, encoding, written)
       : super.write(chunk, encoding ?? written)
@@ -158,7 +158,7 @@ export class Outgoing extends ServerResponse<Incoming> {
     const coding = typeof encoding === 'string' ? encoding : 'utf8'
     if (!this.#unread || this.destroyed) {
       if (last === undefined) return super.end()
-      this.#bodyBytes += Buffer.byteLength(last)
+      this.#bodyBytes += bytesOf(last, coding)
       return super.end(last, coding)
     }
     if (last === undefined) this.flushHeaders()
@@ -182,6 +182,9 @@ export class Outgoing extends ServerResponse<Incoming> {
     this.exchange?.sent(status, bytes, whole ? null : cause)
   }
 }
+
+const bytesOf = (chunk: Chunk, encoding: BufferEncoding): number =>
+  typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length
 
 /** Names and values; Node itself gives a list now and then. */
 function pairsOf(headers: HeadersGiven | undefined): OutgoingHttpHeaders {

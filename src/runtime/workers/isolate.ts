@@ -79,7 +79,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
 }
 
 function gatewayOptions(
-  { platforms, keys, server }: Config,
+  { platforms, keys, server, management }: Config,
   { peppers, masterKey }: RootSecrets,
 ): GatewayOptions {
   return {
@@ -97,6 +97,8 @@ function gatewayOptions(
       lookupsMax: Number.POSITIVE_INFINITY,
     },
     limits: { local: memoryCounter(), nodeShare: 1 / server.nodes },
+    // The script of the reference page would be most of the bundle.
+    management: { ...management, readScript: null },
     masterKey,
     publicUrl: server.publicUrl,
     balancers: new Balancers(),

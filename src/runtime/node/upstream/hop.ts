@@ -27,6 +27,8 @@ type Timer = ReturnType<typeof setTimeout>
 /** A client that takes nothing for this long is cut off. */
 const stallMs = 60_000
 const nothing = Buffer.alloc(0)
+/** Up to here copying a body costs less than a second piece does. */
+const shortBytesMax = 16_384
 /** 1xx answers before the real one; more is a flood. */
 const informationalMax = 16
 
@@ -94,6 +96,8 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
 
   /** The client has gone, or what it sends is no good: nobody waits for an answer any more. */
   clientLeft(): void {
+    // Told of every request, and an error is dear to make.
+    if (this.#over) return
     this.#fail(new HopFault('client_gone', this.#controller === null, 'the client went away'))
   }
 
@@ -152,7 +156,9 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
       this.#writeHead()
       if (piece.length === this.#bodyBytes) {
         this.#finish()
-        outgoing.end(piece)
+        // Text goes out in one piece with the head, and a Buffer in a second one.
+        if (piece.length > shortBytesMax) outgoing.end(piece)
+        else outgoing.end(piece.toString('latin1'), 'latin1')
         return
       }
     }
