@@ -58,6 +58,8 @@ export type Gateway = {
   refuse(refusal: Refusal, exchange: Exchange): Response
   /** The upstreams whose targets want to be asked whether they are well. */
   readonly checks: readonly Check[]
+  /** Does what falls due by itself, on every platform; to be called every minute or so. */
+  sweep(): Promise<void>
 }
 
 /** Builds the gateway. Everything but `ports` is fixed here: a new Config means a new gateway. */
@@ -205,6 +207,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
       }
     },
     refuse: (refusal, exchange) => new Visit(exchange).refuse(refusal, publicUrl ?? ''),
+    sweep: management.sweep,
   }
 }
 

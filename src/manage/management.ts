@@ -31,6 +31,7 @@ import { createCursors } from './page.ts'
 import { platforms as platformsPart } from './platforms.ts'
 import { createReference, type ReadScript } from './reference.ts'
 import { rotations } from './rotate.ts'
+import { createSweep } from './sweep.ts'
 import { tenants } from './tenants.ts'
 import { keyUsage } from './usage.ts'
 import { verification } from './verify.ts'
@@ -72,6 +73,8 @@ export type Management = {
   demandOf(route: Route, path: string, platform: Platform, record: KeyRecord): Demand
   /** Runs what stands behind the route. */
   handle(route: Route, request: Request, path: string, passed: Passed): Promise<Response>
+  /** Does what falls due by itself; to be called every minute or so. */
+  sweep(): Promise<void>
 }
 
 const operatorLimits: LimitPlan = {
@@ -100,7 +103,8 @@ export function createManagement(options: ManagementOptions): Management {
   const asks = routesOf(app)
   const operators = operatorsOf(hosts, [...asks.keys()])
   const router = createRouter([operators])
-  const runOnce = createIdempotency(createIdempotencyStore(sql), masterKey)
+  const idempotency = createIdempotencyStore(sql)
+  const runOnce = createIdempotency(idempotency, masterKey)
   const schemes = new Map([...platforms, operators].map((one) => [one, jointScheme(one.scheme)]))
   const [operatorPrefix] = presets.operator.prefixes
   const only = platforms.length === 1 ? platforms[0] : undefined
@@ -139,6 +143,7 @@ export function createManagement(options: ManagementOptions): Management {
       const scope = { platform, credential: record.id, method: 'POST', path }
       return runOnce({ scope, header, sent: `${search}\n${body?.text ?? ''}` }, run)
     },
+    sweep: createSweep({ ...desk, platforms, idempotency }),
   }
 }
 

@@ -1,6 +1,7 @@
 /** What is configured, for reading: the platforms that the caller reaches, and their permissions. */
 import { z } from '@hono/zod-openapi'
 import type { Platform } from '../context.ts'
+import { keyPattern } from '../keys/format.ts'
 import { onPlatform } from './api-keys.ts'
 import { Call, createPart, type ManageApp } from './call.ts'
 import { endpoint, refusals } from './endpoint.ts'
@@ -20,6 +21,8 @@ const platformObject = z
       z.object({
         type: z.string(),
         prefix: z.string(),
+        /** For secret scanners (threats K16). */
+        pattern: z.string(),
         class: z.enum(['secret', 'publishable']),
         environment: z.enum(['test', 'live']),
       }),
@@ -69,7 +72,10 @@ const readPlatforms = endpoint(
                 tenancy: 'required',
                 hosts: [],
                 key_types: [
-                  { type: 'sk_live', prefix: 'sk_live_', class: 'secret', environment: 'live' },
+                  {
+                    ...{ type: 'sk_live', prefix: 'sk_live_', pattern: keyPattern('sk_live_') },
+                    ...{ class: 'secret', environment: 'live' },
+                  },
                 ],
               },
             ]),
@@ -137,6 +143,7 @@ function show({ id, slug, name, scheme, hosts }: Platform): z.infer<typeof platf
     key_types: scheme.prefixes.map((one) => ({
       type: wordOf(one),
       prefix: one.prefix,
+      pattern: keyPattern(one.prefix),
       class: one.class,
       environment: one.environment,
     })),

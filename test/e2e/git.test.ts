@@ -39,6 +39,7 @@ const script = fileURLToPath(new URL('../../examples/git-server.ts', import.meta
 let folder: string
 let database: TestDatabase
 let server: Running
+let env: Record<string, string>
 let place: Place
 let gate: GateProcess
 let serverUrl: string
@@ -162,11 +163,8 @@ beforeAll(async () => {
   database = await createDatabase({ migrate: false })
   place = makePlace(readText('examples/git.yaml').replace('127.0.0.1:7005', `127.0.0.1:${port}`))
   const secret = Buffer.alloc(32, 9).toString('base64')
-  gate = await startGateProcess(place, {
-    DATABASE_URL: database.ownerUrl,
-    POSTERN_PEPPER: secret,
-    POSTERN_MASTER_KEY: secret,
-  })
+  env = { DATABASE_URL: database.ownerUrl, POSTERN_PEPPER: secret, POSTERN_MASTER_KEY: secret }
+  gate = await startGateProcess(place, env)
   direct = { url: `${serverUrl}/direct.git`, headers: [] }
   through = {
     url: `${gate.url}/git/through.git`,
@@ -329,16 +327,18 @@ describe('README.md', () => {
         config = config.replace(`\n${line}\n`, `\n${line}\n${lines[at + 1]}\n`)
     }
     own = makePlace(config.replace('127.0.0.1:7005', new URL(serverUrl).host))
-    started = await startGateProcess(own)
-    expect(started.stderr()).toBe('')
+    started = await startGateProcess(own, env)
+    expect(started.variable('POSTERN_SK_LIVE')).toMatch(/^sk_live_/)
   })
 
   test('its git commands work beside it, as they stand', patience, async () => {
     // The folder that npm start was run in is a clone of something.
     await did(own.folder, 'init', '-q')
     await did(own.folder, 'commit', '-q', '--allow-empty', '-m', 'a commit')
-    const env = environmentOf([])
-    const done = await run('bash', ['-euc', blockOf('bash')], { cwd: own.folder, env })
+    const done = await run('bash', ['-euc', blockOf('bash')], {
+      cwd: own.folder,
+      env: environmentOf([]),
+    })
     expect(done.code, done.stderr).toBe(0)
     const head = await did(own.folder, 'rev-parse', 'HEAD')
     expect(done.stdout).toContain(`${head}\trefs/heads/main`)

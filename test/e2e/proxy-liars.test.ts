@@ -224,5 +224,5 @@ describe('R24: answers and requests stay together', () => {
     expect(foreign).toBe(0)
     expect(mistaken).toBeLessThan(total / 100)
     expect(answered).toBeGreaterThan(total / 2)
-  })
+  }, 240_000)
 })

@@ -53,7 +53,9 @@ beforeAll(async () => {
       endless.pipe(response)
     } else response.end('good')
   })
-  place = makePlace(proxyConfig(upstream.url, { upstream: 'connections: 1000' }))
+  place = makePlace(
+    proxyConfig(upstream.url, { upstream: 'connections: 1000, timeouts: { idle: 5s }' }),
+  )
   database = await createDatabase({ migrate: false })
   gate = await startGateProcess(place, { DATABASE_URL: database.ownerUrl })
   key = gate.variable('POSTERN_SK_LIVE')
@@ -135,4 +137,4 @@ test(`Q19 R16 R17 R18: ${clients} clients of each slow kind`, async () => {
   for (const { socket } of readers) socket.destroy()
   await until(() => broken.downloads === clients)
   await isGood()
-})
+}, 120_000)

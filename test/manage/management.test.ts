@@ -57,6 +57,21 @@ describe('an operator', () => {
     expect(strong.permissions).toEqual(['*'])
   })
 
+  test('K16: reads a pattern for each kind of key that finds it in any text, and no other', async () => {
+    const { json } = await at('azotte').call('GET', '/v1/platforms')
+    for (const { slug, key_types } of json.data) {
+      for (const { type, pattern, class: keyClass } of key_types) {
+        const restrictions = keyClass === 'publishable' ? { origins: ['https://a.x'] } : null
+        const { key } = await at(slug).make({ type, environment: undefined, restrictions })
+        const found = new RegExp(pattern)
+        expect(found.test(`const key = "${key}";`)).toBe(true)
+        for (const text of [key.slice(0, -1), type, `${type}_`, crypto.randomUUID()]) {
+          expect(found.test(text)).toBe(false)
+        }
+      }
+    }
+  })
+
   test('is nobody to the routes of a platform', async () => {
     const sent = { headers: { 'x-tn': 'tenant_abc123' } }
     const answer = await at('azotte').call('GET', '/v1/subscriptions', sent)

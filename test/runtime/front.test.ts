@@ -344,6 +344,20 @@ describe('Expect: 100-continue', () => {
   })
 })
 
+test.each([
+  ['with no body at all', `GET /text HTTP/1.1\r\n${host}Expect: 100-continue\r\n\r\n`, [200, 200]],
+  [
+    'whose body came unasked, and nobody reads it',
+    `POST /refuse HTTP/1.1\r\n${host}Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc`,
+    [401, 200],
+  ],
+])(
+  'H9 R14: an expectation %s: what came behind it is answered too',
+  async (_, request, expected) => {
+    expect(await statuses(request + next)).toEqual(expected)
+  },
+)
+
 describe('limitBody', () => {
   const limited = `POST /limit HTTP/1.1\r\n${host}`
   const streamed = `${limited}x-stream: 1\r\n`

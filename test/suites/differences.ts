@@ -47,3 +47,44 @@ export const differences: readonly Difference[] = [
       'An eviction lets through one more quota at most of each open window; with `REDIS_URL` limits are counted in Redis.',
   },
 ]
+
+/** The same for what is forwarded. test/suites/forward.suite.ts shows what is alike. */
+export const forwardDifferences: readonly Difference[] = [
+  {
+    name: 'Forwarded lines lose their looks',
+    node: 'Header lines pass in their case, their order and their number.',
+    workers:
+      'Names are lower case and sorted, lines of one name are joined (never `Set-Cookie`), bytes that are no UTF-8 are replaced, and `Pragma: no-cache` is added.',
+    instead:
+      'Names have no case, and joined lines mean the same (RFC 9110 5.1, 5.3). `no-cache` goes with `cache: no-store`, which keeps an answer out of a cache that knows no tenants.',
+  },
+  {
+    name: 'Only the answer itself passes',
+    node: '1xx answers and trailers reach the client.',
+    workers: 'Neither does.',
+    instead: '`TE` is not sent on, so no upstream is promised that trailers are read.',
+  },
+  {
+    name: 'A failure has fewer names',
+    node: '`Proxy-Status` tells a refused connection from a reset one, a bad name and bad TLS; what is not HTTP is `upstream/bad_response`.',
+    workers:
+      'All of them are `connection_terminated` and `upstream/unreachable`. `timeouts.connect` and `timeouts.headers` are one time, their sum.',
+    instead:
+      'Each is a 502 or a 504 and counts against the target; only what may be sent twice is tried again.',
+  },
+  {
+    name: 'The connection to an upstream is not ours',
+    node: '`host` and `tls` are used, and each address that a name resolves to is looked at before it is connected to.',
+    workers:
+      'An upstream with `host` or `tls` is refused at the start, by name. Names are resolved where it is not seen; an address that stands in a URL is looked at.',
+    instead:
+      'Cloudflare reaches public addresses only; a redirect is never followed, and `Via` ends a request that comes back.',
+  },
+  {
+    name: 'An open WebSocket is out of our hands',
+    node: 'It is ended with 1001 at a drain, and its line in the log is written when it closes, with the bytes.',
+    workers:
+      'It lasts until a side ends it, also when its key is revoked; its line in the log is written at the handshake.',
+    instead: 'Nothing. Have the upstream end what has been open for long.',
+  },
+]

@@ -59,7 +59,7 @@ export function gateSuite(
       })
       const text = await response.text()
       const json =
-        /json/.test(response.headers.get('content-type') ?? '') && text !== ''
+        /\bjson\b/.test(response.headers.get('content-type') ?? '') && text !== ''
           ? JSON.parse(text)
           : null
       return { status: response.status, headers: response.headers, text, json }
@@ -527,6 +527,50 @@ export function gateSuite(
         const logged = await gate.logged()
         expect(logged).toContain('"code":"auth/key_in_url"')
         for (const key of Object.values(gate.seeded)) expect(logged).not.toContain(key.slice(-38))
+      })
+    })
+
+    describe('the management API', () => {
+      const manage = (method: string, path: string, body?: unknown, headers = {}) =>
+        call(`/v1/api-keys${path}`, { key: gate.seeded.admin, method, body, headers })
+
+      test('makes a key, rotates it and revokes it, and the next request sees it', async () => {
+        const asked = { name: 'made', environment: 'live', permissions: ['data:read'] }
+        const once = { 'idempotency-key': 'gate-suite' }
+        const made = await manage('POST', '', asked, once)
+        expect(made.status).toBe(201)
+        expect((await manage('POST', '', asked, once)).text).toBe(made.text)
+        const { id, key } = made.json.data
+        expect((await call(list, { key, tenant: abc })).status).toBe(200)
+        const rotated = await manage('POST', `/${id}/rotate`, { overlap: 'now' })
+        expect(rotated.status).toBe(200)
+        expect((await call(list, { key, tenant: abc })).status).toBe(401)
+        const fresh = { key: rotated.json.data.key, tenant: abc }
+        expect((await call(list, fresh)).status).toBe(200)
+        expect((await manage('DELETE', `/${id}`)).json.message).toBe('API key revoked successfully')
+        await expectProblem(await call(list, fresh), 401, 'auth/key_revoked')
+        expect((await manage('GET', `/${id}`)).json.data.status).toBe('revoked')
+      })
+
+      test('lists page by page, and exports to the last line', async () => {
+        const page = await manage('GET', '?limit=1')
+        expect(page.json).toMatchObject({ object: 'list', has_more: true })
+        expect((await manage('GET', `?limit=1&cursor=${page.json.next_cursor}`)).status).toBe(200)
+        const exported = await manage('GET', '/export')
+        const lines = exported.text
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line))
+        expect(lines.length).toBeGreaterThan(3)
+        const accept = { accept: 'application/x-ndjson' }
+        const audit = await call('/v1/audit-events', { key: gate.seeded.admin, headers: accept })
+        expect(audit.text).toContain('"api_key.rotated"')
+      })
+
+      test('is described without a key', async () => {
+        expect((await call('/v1/openapi.json')).json.openapi).toBe('3.1.0')
+        expect((await call('/v1/docs')).text).toContain('/v1/openapi.json')
+        await expectProblem(await call('/v1/api-keys'), 401, 'auth/missing_key')
       })
     })
 

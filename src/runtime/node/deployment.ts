@@ -121,6 +121,7 @@ async function wire(
   }
 
   let gateway = build(config)
+  const sweeping = setInterval(() => deferred.defer(gateway.sweep()), sweepMs).unref()
   const front = createFront({
     fetch: (request, exchange) => gateway.fetch(request, exchange),
     refuse: (refusal, exchange) => gateway.refuse(refusal, exchange),
@@ -132,6 +133,7 @@ async function wire(
 
   async function close(): Promise<void> {
     draining = true
+    clearInterval(sweeping)
     await front.drain(config.server.shutdownGraceMs)
     stopChecks()
     await pools.close()
@@ -172,6 +174,8 @@ async function wire(
     },
   }
 }
+
+const sweepMs = 60_000
 
 const guardOf = ({ keys: { failures } }: Config): AddressGuard => createAddressGuard(failures)
 

@@ -107,6 +107,7 @@ export class Intake {
 
   /** `Expect: 100-continue`: 100 is sent when somebody reads the body, and not before (threats H9). */
   readonly receiveExpecting = (incoming: Incoming, outgoing: Outgoing): void => {
+    outgoing.takeExpectation()
     incoming.onWanted = () => {
       if (!outgoing.headersSent) outgoing.writeContinue()
     }

@@ -35,6 +35,16 @@ export class Outgoing extends ServerResponse<Incoming> {
     connection.current = this
   }
 
+  /**
+   * Takes over from Node what becomes of `Expect: 100-continue`. Node ends every connection whose
+   * client was sent no 100, without a word to us, and a request that had come behind, and begun, would
+   * have no answer. Whether the connection must end shows in whether a body is still to come.
+   */
+  takeExpectation(): void {
+    // Node's own, and not in its types.
+    Reflect.set(this, '_expect_continue', false)
+  }
+
   /** Other requests of the connection are still unanswered: the client pipelines. */
   get isBehind(): boolean {
     return this.#connection !== null && this.#connection.pending > 1

@@ -82,7 +82,7 @@ export function readSettings(
     const message = 'The bundled postern.yaml is not valid; the log names every fault.'
     const fix = 'Correct it and run: npm run deploy:worker'
     missing.push({ location: 'postern.yaml', code: 'misconfigured', message, fix })
-  }
+  } else missing.push(...unkeptFields(parsed.config))
   if (parsed.ok && peppers !== null && masterKey !== null && missing.length === 0) {
     const settings = {
       config: parsed.config,
@@ -128,6 +128,25 @@ function missingBindings(env: WorkerEnv): FieldError[] {
     miss('POSTERN_COUNTER', 'The Durable Object binding POSTERN_COUNTER is missing.')
   }
   return found
+}
+
+/**
+ * What an upstream is to be met with and cannot be: `fetch` writes `Host` itself and shows no
+ * certificate. Without them it would be another upstream, or would not know us.
+ */
+function unkeptFields({ platforms }: Config): FieldError[] {
+  return platforms.flatMap(({ slug, upstreams }) =>
+    upstreams.flatMap(({ name, host, tls }) =>
+      Object.entries({ host, ...tls })
+        .filter(([, value]) => value !== null)
+        .map(([field]) => {
+          const of = field === 'host' ? field : `tls.${field}`
+          const message = `Upstream ${name} of platform ${slug} has ${of}, which cannot be kept on Workers.`
+          const fix = `Remove it, put the name into its url, and run: npm run deploy:worker`
+          return { location: 'postern.yaml', code: 'misconfigured', message, fix }
+        }),
+    ),
+  )
 }
 
 // Where a process listens and where its data is means nothing here.

@@ -9,7 +9,7 @@ import type { Refusal } from '../../problem.ts'
 import { refusalOf, Visit } from '../../visit.ts'
 import type { WorkerEnv } from './bindings.ts'
 import { Errand, runErrand, type WorkerContext } from './errand.ts'
-import { inspectRequest, WorkerExchange } from './exchange.ts'
+import { WorkerExchange } from './exchange.ts'
 import { type Isolate, startIsolate } from './isolate.ts'
 
 /** What a module Worker exports as its default. */
@@ -46,8 +46,7 @@ async function answer(
   const refuse = (refusal: Refusal): Response =>
     new Visit(exchange).refuse(refusal, isolate.publicUrl ?? originOf(request, exchange))
   try {
-    const malformed = inspectRequest(request)
-    if (malformed !== null) return refuse(malformed)
+    if (exchange.flaw !== null) return refuse(exchange.flaw)
     if (isolate.gateway === null) {
       // The pages that explain the refusal that everything else gets.
       const own = await ownPath(request, exchange.target, isolate.health)

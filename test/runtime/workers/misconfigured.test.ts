@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { migrateDatabase } from '../../../src/runtime/node/migrations.ts'
 import { createDatabase, type TestDatabase } from '../../database.ts'
 import { freePort } from '../../servers.ts'
+import { forwardConfig } from '../../suites/forward.suite.ts'
 import { type Bound, startWorker, type TestWorker } from '../../worker.ts'
 
 const secrets = {
@@ -115,6 +116,32 @@ describe('settings', () => {
         expect(text + logged(worker)).not.toContain(secret)
       }
     })
+  })
+
+  test('an upstream that is to be met with a Host or a certificate is named: fetch can show neither', async () => {
+    const config = forwardConfig('https://a.example', 'https://b.example', 'https://c.example')
+    const text = config.replace(
+      'name: raw,',
+      'name: raw, host: other.example, tls: { serverName: own.example },',
+    )
+    await withWorker(
+      { hyperdrives: hyperdrives(), secrets },
+      async (worker) => {
+        const { status, json } = await ask(worker)
+        expect([status, json.code]).toEqual([503, 'gateway/misconfigured'])
+        expect(json.errors.map(({ location, message }) => [location, message])).toEqual([
+          [
+            'postern.yaml',
+            'Upstream raw of platform forward has host, which cannot be kept on Workers.',
+          ],
+          [
+            'postern.yaml',
+            'Upstream raw of platform forward has tls.serverName, which cannot be kept on Workers.',
+          ],
+        ])
+      },
+      text,
+    )
   })
 
   test('a postern.yaml that is not valid is named, and its faults stand in the log', async () => {
