@@ -37,7 +37,9 @@ export class Order extends Command {
       return `unknown option ${JSON.stringify(named)}; ${suggest(named, this.#options())}`
     }
     if (code === 'commander.unknownCommand') {
-      const names = this.commands.map((one) => one.name())
+      const names = this.createHelp()
+        .visibleCommands(this)
+        .map((one) => one.name())
       const known = this.parent === null ? [...names, ...this.#options()] : names
       return `unknown command ${JSON.stringify(named)}; ${suggest(named, known)}`
     }
@@ -53,7 +55,7 @@ export class Order extends Command {
 
   #whole(): string {
     const above = this.parent?.parent === null ? '' : `${this.parent?.name()} `
-    return `${above}${this.name()} ${this.usage().replace('[options] ', '')}`.trim()
+    return `${above}${this.name()} ${this.usage().replace(/\[options\] ?/, '')}`.trim()
   }
 }
 

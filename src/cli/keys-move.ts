@@ -122,16 +122,20 @@ async function* batches(keys: AsyncIterable<Numbered>): AsyncGenerator<readonly 
   if (batch.length > 0) yield batch
 }
 
+const complaintsMax = 20
+
 /** Where the API says `body[3]`, the person wants the line. */
 function complain(
   terminal: Terminal,
   { errors }: Pick<InvalidRequestError, 'errors'>,
   batch: readonly Numbered[],
 ): void {
-  for (const { location, message, fix } of errors) {
+  for (const { location, message, fix } of errors.slice(0, complaintsMax)) {
     const [, index, field = ''] = /^body\[(\d+)\]\.?(.*)$/.exec(location) ?? []
     const line = index === undefined ? undefined : batch[Number(index)]?.line
     const where = line === undefined ? location : `line ${line} ${field}`.trim()
     say(terminal, `  ${where} ${message}${fix === undefined ? '' : ` (${fix})`}`)
   }
+  const more = errors.length - complaintsMax
+  if (more > 0) say(terminal, `  and ${more} more`)
 }
