@@ -2,7 +2,7 @@
  * R29: thousands of requests with something wrong in them go through the gate to two upstreams that
  * read HTTP as loosely as anybody does, each in its own way. However the bytes are read, both see one
  * request for each answer that the client gets of them, and never one that lay inside another.
- * `FUZZ_RUNS` says how many batches there are.
+ * `FUZZ_RUNS` says how many there are, times seven.
  */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
@@ -10,9 +10,9 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ProxyGate, startProxyGate } from '../proxy-gate.ts'
 
-const runs = Number(process.env.FUZZ_RUNS ?? 300)
-const budgetMs = 60_000 + runs * 100
-const batch = 8
+const batch = 35
+const batches = Math.ceil((Number(process.env.FUZZ_RUNS ?? 300) * 7) / batch)
+const budgetMs = 60_000 + batches * 2000
 
 type Believes = 'length' | 'coding'
 
@@ -193,10 +193,10 @@ test('R29: loose readers see what the gate let pass, and nothing else', { timeou
       fc.array(mutated, { minLength: batch, maxLength: batch }),
       async (requests) => {
         // On a busy machine an answer may come after patience has ended: then it is tried with more.
-        const flaw = await flawOf(requests, 300)
+        const flaw = await flawOf(requests, 400)
         if (flaw !== null) expect(await flawOf(requests, 4000), flaw).toBeNull()
       },
     ),
-    { numRuns: runs },
+    { numRuns: batches },
   ),
 )
