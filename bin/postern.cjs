@@ -57,10 +57,23 @@ function complain() {
 }
 
 function main() {
+  // Whoever reads may go (`| head`), which is no failure.
+  process.stdout.on('error', (error) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+  const env = process.env
   const io = {
     version: require('../package.json').version,
+    env,
+    envFile,
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
+    // Looked at only when it is asked for: standard input that was opened keeps a process alive.
+    get streams() {
+      return { input: process.stdin, output: process.stderr }
+    },
+    isInteractive: process.stdin.isTTY === true && process.stderr.isTTY === true,
+    hasColors: process.stderr.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb',
   }
   require('../src/cli/main.ts')
     .main(process.argv.slice(2), io)
@@ -68,6 +81,16 @@ function main() {
       // A gateway that was started goes on; its own entry decides how it ends.
       if (code !== 0) process.exitCode = code
     })
+}
+
+/** The variables of an env file; none where there is no such file. */
+function envFile(file) {
+  try {
+    return require('util').parseEnv(require('fs').readFileSync(file, 'utf8'))
+  } catch (error) {
+    if (error.code === 'ENOENT') return {}
+    throw error
+  }
 }
 
 const own = isTooOld(process.version) ? ownNode() : null

@@ -60,6 +60,14 @@ async function refuseNewPepper(
   }
 }
 
+/** Reads a config without serving it, and answers what it describes. Throws as `main` does. */
+export function validate(file = 'postern.yaml'): string {
+  const { platforms } = readConfig(file)
+  const routes = platforms.reduce((all, one) => all + one.routes.length, 0)
+  const named = platforms.map(({ slug }) => slug).join(', ')
+  return `${file} is valid: ${routes} routes on ${named}`
+}
+
 /** Throws every error of the file at once, each with its line. */
 function readConfig(file: string): Config {
   if (!existsSync(file))

@@ -1,116 +1,108 @@
 /**
  * What did the person at the terminal ask for? The `postern` command: it reads its arguments, and
- * knows nothing of gateways or databases. The commands are in the entries, loaded when they are
- * called for, so that `postern --help` needs neither a database driver nor a configuration.
+ * knows nothing of gateways or databases. What needs those is in the entries, loaded when it is called
+ * for, so that `postern --help` needs neither a database driver nor a configuration; everything else
+ * goes to a running gateway, through the SDK.
  *
- * The danger here is a mistyped command or option that does something else than was meant: what is
- * not known is refused, with the nearest known name.
+ * The danger is a mistyped command or option that does something else than was meant: what is not
+ * known is refused, with the nearest known name.
  */
-import { suggest } from '../lib/nearest.ts'
-
-/** What a command may touch of the process it runs in. bin/postern.cjs provides it. */
-export type Terminal = {
-  readonly version: string
-  out(text: string): void
-  err(text: string): void
-}
-
-type Command = {
-  readonly name: string
-  /** How it is written, and what it does: one line each. */
-  readonly usage: string
-  readonly does: string
-  readonly argumentsMax: number
-  readonly run: (args: readonly string[]) => Promise<void>
-}
-
-const commands: readonly Command[] = [
-  {
-    name: 'start',
-    usage: 'start [config]',
-    does: 'serve the gateway that a file describes (postern.yaml)',
-    argumentsMax: 1,
-    run: async (args) => (await import('../node.ts')).main(args),
-  },
-  {
-    name: 'migrate',
-    usage: 'migrate',
-    does: 'create or update the tables, roles and policies in DATABASE_URL',
-    argumentsMax: 0,
-    run: async (args) => (await import('../admin.ts')).main(['migrate', ...args]),
-  },
-  {
-    name: 'doctor',
-    usage: 'doctor [url]',
-    does: 'check the secrets, database and Redis of this environment, or a running gateway',
-    argumentsMax: 1,
-    run: async (args) => (await import('../admin.ts')).main(['doctor', ...args]),
-  },
-]
+import type { Command } from 'commander'
+import { Order } from './command.ts'
+import { explain } from './explain.ts'
+import { keysOrder } from './keys.ts'
+import { statusOrder } from './status.ts'
+import { tenantsOrder } from './tenants.ts'
+import { done, type Terminal } from './terminal.ts'
 
 /**
  * Runs one command line, without the program's own name, e.g. `['start', 'postern.yaml']`. Answers
- * the exit code: 0, 1 where the command failed, 2 where it was not understood. A gateway that was
- * started goes on after that. Does not throw.
+ * the exit code: 0, 1 where the command failed, 2 where it was not understood, 3 where there is no
+ * good key, 4 where nothing of that name is. A gateway that was started goes on after that. Does not
+ * throw.
  */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
-  const [name = '', ...rest] = args
-  if (['--version', '-v', 'version'].includes(name)) {
-    terminal.out(`postern ${terminal.version}\n`)
-    return 0
-  }
-  if (name === 'help' || args.includes('--help') || args.includes('-h')) {
-    terminal.out(help)
-    return 0
-  }
-  if (name === '') {
-    terminal.err(help)
-    return 2
-  }
-  const command = commands.find((one) => one.name === name)
-  const wrong = command === undefined ? unknown(name) : misused(command, rest)
-  if (command === undefined || wrong !== null) {
-    terminal.err(`postern: ${wrong}\nSee \`postern --help\`.\n`)
-    return 2
-  }
+  const program = programFor(terminal)
   try {
-    await command.run(rest)
+    await program.parseAsync(args, { from: 'user' })
     return 0
   } catch (error) {
-    terminal.err(`postern ${name}: ${error instanceof Error ? error.message : String(error)}\n`)
-    return 1
+    return explain(error, commandIn(program, args), terminal)
   }
 }
 
-function unknown(name: string): string {
-  const names = [...commands.map((one) => one.name), '--help', '--version']
-  const kind = name.startsWith('-') ? 'option' : 'command'
-  return `unknown ${kind} ${JSON.stringify(name)}; ${suggest(name, names)}`
+/** The known words that the arguments begin with. */
+function commandIn(program: Order, args: readonly string[]): string {
+  let order: Command | undefined = program
+  const words: string[] = []
+  for (const arg of args) {
+    order = order?.commands.find((one) => one.name() === arg)
+    if (order === undefined) break
+    words.push(arg)
+  }
+  return words.join(' ')
 }
 
-function misused(command: Command, args: readonly string[]): string | null {
-  const option = args.find((arg) => arg.startsWith('-'))
-  if (option !== undefined) return `\`${command.name}\` has no option ${JSON.stringify(option)}`
-  const extra = args[command.argumentsMax]
-  if (extra === undefined) return null
-  return `\`${command.usage}\` was given one argument too many, ${JSON.stringify(extra)}`
+function programFor(terminal: Terminal): Order {
+  const version = `postern ${terminal.version}`
+  const program = new Order('postern')
+    .configureOutput({
+      writeOut: terminal.out,
+      writeErr: terminal.err,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .exitOverride()
+    .description('A multi-tenant API gateway: serve it, and look after its keys.')
+    .version(version, '-v, --version', 'show the version')
+    .helpOption('-h, --help', 'show this')
+    .examples(
+      'postern start                          serve postern.yaml on http://127.0.0.1:8787',
+      'PORT=8080 postern start gateway.yaml   another file, another port',
+      'postern status                         is it up, and does it know my key?',
+      'postern keys create checkout --env live --perm data:read',
+      'postern keys list',
+    )
+    .addHelpText(
+      'after',
+      `
+A running gateway is asked at POSTERN_URL with POSTERN_API_KEY, else with what \`npm start\` wrote into
+.env.local. Exit codes: 0 done, 1 failed, 2 not understood, 3 no good key, 4 nothing there.`,
+    )
+  program.command('version', { hidden: true }).action(() => terminal.out(`${version}\n`))
+  doors(program, terminal)
+  keysOrder(program, terminal)
+  tenantsOrder(program, terminal)
+  statusOrder(program, terminal)
+  return program
 }
 
-const help = `Examples
-  postern start                          serve postern.yaml on http://127.0.0.1:8787
-  PORT=8080 postern start gateway.yaml   another file, another port
-  postern migrate                        bring the database in DATABASE_URL up to date
-  postern doctor                         say what is not as it should be, and what it means
-
-Usage
-  postern <command>
-
-Commands
-${commands.map(({ usage, does }) => `  ${usage.padEnd(16)} ${does}`).join('\n')}
-
-Options
-  -h, --help       show this
-  -v, --version    show the version
-
-Settings come from the configuration file and the environment (HOST, PORT, DATABASE_URL, REDIS_URL).
-`
+/** The commands that are the entries'. */
+function doors(program: Order, terminal: Terminal): void {
+  const given = (file: string | undefined): string[] => (file === undefined ? [] : [file])
+  program
+    .command('start [config]')
+    .description('serve the gateway that a file describes (postern.yaml)')
+    .examples('postern start', 'PORT=8080 postern start gateway.yaml')
+    .action(async (file?: string) => (await import('../node.ts')).main(given(file)))
+  program
+    .command('migrate')
+    .description('create or update the tables, roles and policies in DATABASE_URL')
+    .examples('DATABASE_URL=postgres://owner@db/postern postern migrate')
+    .action(async () => (await import('../admin.ts')).main(['migrate']))
+  program
+    .command('doctor [url]')
+    .description('check the secrets, database and Redis of this environment, or a running gateway')
+    .examples('postern doctor', 'postern doctor http://127.0.0.1:8787')
+    .action(async (url?: string) => (await import('../admin.ts')).main(['doctor', ...given(url)]))
+  const config = program.command('config').description('look at configuration files')
+  config
+    .examples('postern config validate gateway.yaml')
+    .command('validate [file]')
+    .description('say everything that is wrong with a file (postern.yaml), with its lines')
+    .examples('postern config validate', 'postern config validate gateway.yaml')
+    .action(async (file?: string) => {
+      const { validate } = await import('../node.ts')
+      done(terminal, validate(file))
+    })
+}

@@ -38,7 +38,8 @@ const verdict = z.object({
   code: z.string().nullable(),
   status: z.int().nullable(),
   detail: z.string().nullable(),
-  key: keyObject.nullable(),
+  // Not `.nullable()`, which would make the component itself nullable in the document.
+  key: z.union([keyObject, z.null()]),
 })
 
 const verify = endpoint(
