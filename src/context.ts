@@ -236,6 +236,8 @@ export type TenantRecord = { readonly id: string; readonly suspended: boolean }
 export type Credential = {
   readonly kind: 'api_key'
   readonly id: string
+  /** Which of the key's secrets it was. */
+  readonly secretId: string
   readonly prefix: string
   readonly ref: string
   readonly last4: string
@@ -272,6 +274,8 @@ export type Outcome = {
   tenant: string | null
   credential: Credential | null
   clientAddress: string
+  /** As a browser said it with a key that was good; null: it said none. */
+  origin: string | null
   status: number
   code: string | null
   /** For the log only: why it was refused or what broke. */
@@ -281,6 +285,28 @@ export type Outcome = {
   responseBytes: number
   durationMs: number
 }
+
+/** What a key, by one of its secrets, did on a day. Counts are integers >= 0. */
+export type UsageEntry = {
+  readonly keyId: string
+  /** The secret that was shown. */
+  readonly secretId: string
+  /** UTC, `2026-11-25`. */
+  readonly day: string
+  readonly requests: number
+  /** Requests that were answered with 400 or more. */
+  readonly errors: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** Milliseconds since 1970, on the clock of whoever counted. */
+  readonly firstUsedAt: number
+  readonly lastUsedAt: number
+  readonly lastAddress: string
+  readonly lastOrigin: string | null
+}
+
+/** Entries that are added all or none, and once however often they are sent within 24 hours. */
+export type UsageBatch = { readonly id: string; readonly entries: readonly UsageEntry[] }
 
 // ---- counter -------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ import {
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
 import { type Handlers, mountHandlers } from './handler.ts'
-import { principalOf, readCredential } from './keys/authenticate.ts'
+import { credentialOf, principalOf, readCredential } from './keys/authenticate.ts'
 import { authorize } from './keys/authorize.ts'
 import { createOrigins, type OriginsOptions } from './keys/origins.ts'
 import { createTenants, impliedBy, readTenant, type TenantsOptions } from './keys/tenant.ts'
@@ -122,6 +122,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401
     const proof = verifier.verify(key, platform, now, clientAddress)
     const { record } = must(proof instanceof Promise ? await proof : proof) // 401 429 503
+    visit.shown(credentialOf(record), record.environment, headers.get('origin'))
     if (visit.page !== null) visit.shows(answerHeaders(visit.page, record.restrictions.origins))
     const sent = must(readTenant(headers, platform.scheme)) // 400
     const binding = tenants.bind(record, sent.tenant, platform, now)
@@ -175,6 +176,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const { key } = must(readCredential(headers, scheme, search)) // 400 401
     const platform = visit.at(management.platformOf(key, named, search))
     const { record } = must(await verifier.verifyNow(key, platform, now, clientAddress)) // 401 429 503
+    visit.shown(credentialOf(record), record.environment, headers.get('origin'))
     const sent = must(readTenant(headers, scheme)).tenant ?? impliedBy(record) // 400
     const bound = sent === null ? null : must(await tenants.bind(record, sent, platform, now)) // 403 503
     const tenant = bound?.tenant ?? null

@@ -3,6 +3,8 @@
  * refused, leaves through here, so each has a request id and exactly one outcome.
  */
 import {
+  type Credential,
+  type EnvironmentName,
   type Exchange,
   type Outcome,
   type Platform,
@@ -57,12 +59,16 @@ export class Visit {
     return route
   }
 
+  /** Notes which key is good, whatever else is found: what it is refused is its use too. */
+  shown(credential: Credential, environment: EnvironmentName, origin: string | null): void {
+    this.outcome.credential = credential
+    this.outcome.environment = environment
+    this.outcome.origin = origin
+  }
+
   /** Notes who is calling. Answers of the test environment say so from here on. */
   as(principal: Principal): Principal {
-    const { outcome } = this
-    outcome.environment = principal.environment
-    outcome.tenant = principal.tenant
-    outcome.credential = principal.credential
+    this.outcome.tenant = principal.tenant
     if (principal.environment === 'test') this.#headers['postern-mode'] = 'test'
     return principal
   }
@@ -137,6 +143,7 @@ function openOutcome(requestId: string, { method, clientAddress }: Exchange): Ou
     tenant: null,
     credential: null,
     clientAddress,
+    origin: null,
     status: 0,
     code: null,
     cause: null,

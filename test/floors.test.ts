@@ -60,7 +60,7 @@ function placeOf(file: string): string {
 }
 
 const imported =
-  /(?:^|[\n;])\s*(?:import|export)\b[^'"]*?\bfrom\s*['"]([^'"]+)|(?<![/\w])import\s*(\()?\s*['"]([^'"]+)/g
+  /(?:^|[\n;])\s*(?:import|export)\b[^'"]*?\bfrom\s*['"]([^'"]+)|(?<![/\w'])import\s*(\()?\s*['"]([^'"]+)/g
 
 /** Every rule that a file breaks, in words. */
 function breaches(file: string, source: string): string[] {

@@ -52,7 +52,10 @@ const principal: Principal = {
   tenant: 'a',
   class: 'secret',
   permissions: [],
-  credential: { kind: 'api_key', id: 'key_1', prefix: 'sk_dev_', ref: 'r', last4: 'abcd' },
+  credential: {
+    ...{ kind: 'api_key', id: 'key_1', secretId: 'sec_1' },
+    ...{ prefix: 'sk_dev_', ref: 'r', last4: 'abcd' },
+  },
 }
 const given = (body: Given['body'] = null): Given => ({ db, principal, requestId: 'req_1', body })
 

@@ -37,6 +37,7 @@ export function accountOf({ env, envFile }: Terminal, platform: string | undefin
   const platforms = Object.keys(found)
     .map((name) => /^POSTERN_(\w+)_ADMIN_KEY$/.exec(name)?.[1]?.toLowerCase().replaceAll('_', '-'))
     .filter((slug) => slug !== undefined)
+    .sort()
   if (platforms.length > 0) {
     throw new Misuse(
       `${file} has keys of several platforms: say --platform ${platforms.join(' | ')}`,

@@ -53,6 +53,9 @@ async function importPart(
   while (left.length > 0) {
     const part = left
     const result = await change(sql, platform, acting, null, async (transaction) => {
+      // The check of a foreign key is planned once for a session. In one that met the tables nearly
+      // empty it reads all of them for each row, and an import would take time by its square.
+      await transaction.query({ text: 'set local plan_cache_mode = force_custom_plan' })
       const inserted = await insertKeys(transaction, part, acting, 'api_key.imported')
       return inserted.half.size === 0 ? kept(inserted) : undone(inserted)
     })

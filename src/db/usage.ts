@@ -7,28 +7,7 @@
  * database sees to both. The danger is a batch whose answer was lost: sent again under the same id,
  * it counts once (threats Q10).
  */
-import type { EnvironmentName, Sql } from '../context.ts'
-
-/** What a key, by one of its secrets, did on a day. Counts are integers >= 0. */
-export type UsageEntry = {
-  readonly keyId: string
-  /** The secret that was shown. */
-  readonly secretId: string
-  /** UTC, `2026-11-25`. */
-  readonly day: string
-  readonly requests: number
-  readonly errors: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-  /** Milliseconds since 1970, on the clock of whoever counted. */
-  readonly firstUsedAt: number
-  readonly lastUsedAt: number
-  readonly lastAddress: string
-  readonly lastOrigin: string | null
-}
-
-/** Entries that are added all or none, and once however often they are sent within 24 hours. */
-export type UsageBatch = { readonly id: string; readonly entries: readonly UsageEntry[] }
+import type { EnvironmentName, Sql, UsageBatch } from '../context.ts'
 
 /** A day of a key. Only live traffic is billable. */
 export type UsageDay = {

@@ -85,19 +85,32 @@ function startsLikeKey(value: string, scheme: Scheme): boolean {
   return findPrefix(text, scheme.prefixes) !== null || findPrefix(text, scheme.adopted) !== null
 }
 
-/** What may be shown of a key: never more than prefix, ref and the last four characters. */
-export function credentialOf(record: KeyRecord): Credential {
-  const { id, prefix, ref, last4 } = record
-  return Object.freeze({ kind: 'api_key', id, prefix, ref, last4 })
-}
+type Caller = { readonly credential: Credential; principals: Map<string | null, Principal> }
 
 // By the frozen record of the verifier's memory, and gone with it.
-const principals = new WeakMap<KeyRecord, Map<string | null, Principal>>()
+const callers = new WeakMap<KeyRecord, Caller>()
 const tenantsMax = 1000
+
+function callerOf(record: KeyRecord): Caller {
+  const known = callers.get(record)
+  if (known !== undefined) return known
+  const { id, secretId, prefix, ref, last4 } = record
+  const credential = Object.freeze({ kind: 'api_key', id, secretId, prefix, ref, last4 } as const)
+  const caller = { credential, principals: new Map() }
+  callers.set(record, caller)
+  return caller
+}
+
+/**
+ * What may be shown of a key: never more than prefix, ref, the last four characters and ids. Frozen,
+ * and shared.
+ */
+export const credentialOf = (record: KeyRecord): Credential => callerOf(record).credential
 
 /** Who is calling: a verified key, acting for the tenant that it was bound to. Frozen, and shared. */
 export function principalOf(record: KeyRecord, tenant: string | null): Principal {
-  const known = principals.get(record)?.get(tenant)
+  const caller = callerOf(record)
+  const known = caller.principals.get(tenant)
   if (known !== undefined) return known
   const principal = Object.freeze({
     platform: record.platform,
@@ -105,10 +118,9 @@ export function principalOf(record: KeyRecord, tenant: string | null): Principal
     tenant,
     class: record.class,
     permissions: record.permissions,
-    credential: credentialOf(record),
+    credential: caller.credential,
   })
-  let tenants = principals.get(record)
-  if (tenants === undefined || tenants.size >= tenantsMax) tenants = new Map()
-  principals.set(record, tenants.set(tenant, principal))
+  if (caller.principals.size >= tenantsMax) caller.principals = new Map()
+  caller.principals.set(tenant, principal)
   return principal
 }

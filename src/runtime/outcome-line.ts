@@ -1,7 +1,8 @@
 /**
- * What may be logged of a request, named one by one: there is no header, no query and no body in an
- * outcome, and a credential is its id, prefix, ref and last 4 (threats Q22, X7). Whatever writes the
- * lines, on every runtime, writes these fields and no others.
+ * What may be logged of a request, named one by one: there is no query and no body in an outcome, its
+ * one header (the origin, which is whatever a caller says) is not logged, and a credential is its id,
+ * prefix, ref and last 4 (threats Q22, X7). Whatever writes the lines, on every runtime, writes these
+ * fields and no others.
  */
 import type { Outcome } from '../context.ts'
 

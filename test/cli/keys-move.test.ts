@@ -1,6 +1,7 @@
 /** Keys in and out, by the command, over a gate that adopts a foreign prefix. */
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createDatabase, type TestDatabase } from '../database.ts'
 import {
   exampleConfig,
   type GateProcess,
@@ -17,15 +18,25 @@ const config = exampleConfig
     '    vocabulary: azotte\n    adopted: [{ prefix: old_, class: secret, environment: live }]',
   )
 
+/** Beside a database, because the embedded one takes its time to start on a busy machine. */
+function environment(): Record<string, string> {
+  const secret = Buffer.alloc(32, 5).toString('base64')
+  const secrets = { POSTERN_PEPPER: secret, POSTERN_MASTER_KEY: secret }
+  return { ...secrets, DATABASE_URL: database.ownerUrl }
+}
+
+let database: TestDatabase
 let place: Place
 let gate: GateProcess
 beforeAll(async () => {
+  database = await createDatabase({ migrate: false })
   place = makePlace(config)
-  gate = await startGateProcess(place)
+  gate = await startGateProcess(place, environment())
 })
 afterAll(async () => {
   await gate?.stop()
   place?.remove()
+  await database?.drop()
 })
 
 const postern = (args: readonly string[], input?: string) =>

@@ -3,16 +3,19 @@
  * where somebody is asked, it runs in this one.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase, type TestDatabase } from '../database.ts'
 import { startGate, type TestGate } from '../gate.ts'
 import { call, makePlace, type Place } from '../gate-process.ts'
 import { run } from '../process.ts'
 import { bin, postern as command, typed } from './terminal.ts'
 
 let place: Place
+let database: TestDatabase
 let gate: TestGate
 let env: Readonly<Record<string, string>>
 beforeAll(async () => {
-  gate = await startGate()
+  database = await createDatabase({ migrate: false })
+  gate = await startGate({ DATABASE_URL: database.ownerUrl })
   env = { POSTERN_URL: gate.url, POSTERN_API_KEY: gate.seeded.admin }
   place = makePlace()
   place.write('.env.local', `POSTERN_URL=${gate.url}\nPOSTERN_ADMIN_KEY=${gate.seeded.admin}\n`)
@@ -20,6 +23,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await gate?.stop()
   place?.remove()
+  await database?.drop()
 })
 
 const postern = (args: readonly string[], input?: string) =>

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import type { UsageEntry } from '../../src/context.ts'
 import { createKeyStore, type StoredKey } from '../../src/db/keys.ts'
-import { createUsageStore, type UsageEntry } from '../../src/db/usage.ts'
+import { createUsageStore } from '../../src/db/usage.ts'
 import { asOwner, create, newPlatform, setUp, someone } from './made.ts'
 
 const setups = await setUp()

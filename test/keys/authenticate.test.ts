@@ -214,6 +214,7 @@ describe('principalOf', () => {
       credential: {
         kind: 'api_key',
         id: 'key_1',
+        secretId: record.secretId,
         prefix: 'sk_live_',
         ref: 'k7Gh2Qm9x',
         last4: 'wxyz',

@@ -139,6 +139,13 @@ describe('one fault, and none is stored', () => {
   })
 })
 
+test('ten thousand keys come in one call, into a database that was nearly empty', async () => {
+  const keys = Array.from({ length: 10_000 }, oldKey)
+  const answer = await bring(keys.map((key, n) => ({ name: `bulk ${n}`, key, permissions })))
+  expect(answer.json.data).toMatchObject({ imported: 10_000, conflicts: 0 })
+  expect(await use(keys.at(-1) ?? '')).toBe(200)
+})
+
 test('what is exported comes in again, dead keys excepted', async () => {
   const kept = await api.make({ name: 'kept', permissions, metadata: { a: 1 } })
   const dead = await api.make({ name: 'dead' })

@@ -38,6 +38,7 @@ export const upstreamOf = (more: Partial<Upstream> = {}): Upstream => ({
 const credential: Credential = {
   kind: 'api_key',
   id: 'key_1',
+  secretId: 'sec_1',
   prefix: 'sk_live_',
   ref: 'k7Gh2Qm9x',
   last4: '0000',

@@ -40,6 +40,9 @@ export const principalOf = (
   tenant: 'tenant_abc123',
   class: 'secret',
   permissions: ['vec:read', 'data:*'],
-  credential: { kind: 'api_key', id: 'key_1', prefix: 'sk_live_', ref: 'k7Gh2Qm9x', last4: 'wxyz' },
+  credential: {
+    ...{ kind: 'api_key', id: 'key_1', secretId: 'sec_1' },
+    ...{ prefix: 'sk_live_', ref: 'k7Gh2Qm9x', last4: 'wxyz' },
+  },
   ...changes,
 })

@@ -35,8 +35,9 @@ const outcome: Outcome = {
   platform: 'plt_acme',
   environment: 'live',
   tenant: 'tenant_abc123',
-  credential: { kind: 'api_key', id: 'key_1', prefix: 'sk_live_', ref, last4 },
+  credential: { kind: 'api_key', id: 'key_1', secretId: 'sec_1', prefix: 'sk_live_', ref, last4 },
   clientAddress: '127.0.0.1',
+  origin: 'https://a.example',
   status: 200,
   code: null,
   cause: null,
@@ -51,7 +52,7 @@ test('an outcome is one line: a fixed set of fields, and of the key what may be 
   log.outcome(outcome)
   await log.close()
   const [line] = written()
-  const { credential: _, ...rest } = outcome
+  const { credential: _, origin: __, ...rest } = outcome
   expect(line).toEqual({
     ...rest,
     event: 'request',

@@ -34,6 +34,7 @@ const openOutcome = (requestId: string, method: string, exchange: Exchange): Out
   tenant: null,
   credential: null,
   clientAddress: exchange.clientAddress,
+  origin: null,
   status: 0,
   code: null,
   cause: null,

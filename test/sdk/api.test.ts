@@ -11,19 +11,25 @@ import {
   Postern,
   type PosternOptions,
 } from '../../sdk/typescript/src/postern.ts'
+import { createDatabase, type TestDatabase } from '../database.ts'
 import { startGate, type TestGate } from '../gate.ts'
 import { run } from '../process.ts'
 import { readText, repository } from '../source.ts'
 
+let database: TestDatabase
 let gate: TestGate
 let admin: Postern
 const client = (options: PosternOptions = {}) =>
   new Postern({ apiKey: gate.seeded.admin, baseUrl: gate.url, ...options })
 beforeAll(async () => {
-  gate = await startGate()
+  database = await createDatabase({ migrate: false })
+  gate = await startGate({ DATABASE_URL: database.ownerUrl })
   admin = client()
 })
-afterAll(() => gate?.stop())
+afterAll(async () => {
+  await gate?.stop()
+  await database?.drop()
+})
 
 async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
   const found: Item[] = []

@@ -218,6 +218,7 @@ export type Platform = {
   readonly keyTypes: readonly {
     readonly type: string
     readonly prefix: string
+    readonly pattern: string
     readonly class: 'secret' | 'publishable'
     readonly environment: 'test' | 'live'
   }[]

@@ -3,12 +3,14 @@
  * gateway itself is swapped whole when there is a new Config; storage, counter and listeners stay.
  */
 import type { Config } from '../../config.ts'
-import type { Health, Ports } from '../../context.ts'
+import type { Health, Outcome, Ports } from '../../context.ts'
 import { preflightShare } from '../../cors.ts'
+import { createUsageStore } from '../../db/usage.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import { Balancers } from '../../proxy/balance.ts'
+import { createMeter } from '../../usage/meter.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { type AddressGuard, createAddressGuard } from './address-guard.ts'
 import { type EchoServer, startEcho } from './echo.ts'
@@ -17,6 +19,7 @@ import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { readReferenceScript } from './reference-script.ts'
 import { openStorage, type Storage } from './storage.ts'
+import { startSweeper } from './sweeper.ts'
 import type { Lookup } from './upstream/connect.ts'
 import { createForward } from './upstream/forward.ts'
 import { startHealthChecks } from './upstream/health.ts'
@@ -74,6 +77,10 @@ async function wire(
   let guard = guardOf(config)
   const preflights = createAddressGuard(preflightShare)
   const deferred = createDeferred(log)
+  const meter = createMeter({
+    write: createUsageStore(storage.gatewaySql).addUsage,
+    warn: log.warn,
+  })
   let draining = false
 
   const balancers = new Balancers()
@@ -120,25 +127,31 @@ async function wire(
     return built
   }
 
+  /** Each request ends here, once. */
+  const conclude = (outcome: Outcome): void => {
+    meter.note(outcome)
+    log.outcome(outcome)
+  }
+
   let gateway = build(config)
-  const sweeping = setInterval(() => deferred.defer(gateway.sweep()), sweepMs).unref()
   const front = createFront({
     fetch: (request, exchange) => gateway.fetch(request, exchange),
     refuse: (refusal, exchange) => gateway.refuse(refusal, exchange),
-    log: log.outcome,
+    log: conclude,
     trustedProxies: config.server.trustedProxies,
   })
+  const sweeper = startSweeper({ sweep: () => gateway.sweep(), log })
   const urls = new Map<string, string>()
   let closed: Promise<void> | undefined
 
   async function close(): Promise<void> {
     draining = true
-    clearInterval(sweeping)
     await front.drain(config.server.shutdownGraceMs)
     stopChecks()
     await pools.close()
     await (await echo)?.close()
     await deferred.settled()
+    await Promise.all([meter.close(), sweeper.close()])
     await redis?.close()
     await storage.close()
   }
@@ -174,8 +187,6 @@ async function wire(
     },
   }
 }
-
-const sweepMs = 60_000
 
 const guardOf = ({ keys: { failures } }: Config): AddressGuard => createAddressGuard(failures)
 

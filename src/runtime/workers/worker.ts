@@ -3,9 +3,13 @@
  * behind it. What the runtime has decided before us (parsing, joining, normalising) is judged in
  * exchange.ts.
  */
+import type { Outcome } from '../../context.ts'
+import { createUsageStore } from '../../db/usage.ts'
 import type { Handlers } from '../../handler.ts'
+import { newId } from '../../lib/id.ts'
 import { isOwnPath, ownPath } from '../../own-paths.ts'
 import type { Refusal } from '../../problem.ts'
+import { entryOf } from '../../usage/tally.ts'
 import { refusalOf, Visit } from '../../visit.ts'
 import type { WorkerEnv } from './bindings.ts'
 import { Errand, runErrand, type WorkerContext } from './errand.ts'
@@ -27,7 +31,11 @@ export function createWorker(config: string, handlers: Handlers): Worker {
       const errand = new Errand(openers(env), (cause) =>
         log.error('deferred work failed', { cause }),
       )
-      const exchange = new WorkerExchange(request, log.outcome, errand.defer)
+      const conclude = (outcome: Outcome): void => {
+        log.outcome(outcome)
+        addUse(outcome, errand)
+      }
+      const exchange = new WorkerExchange(request, conclude, errand.defer)
       const isolate = kept
       const answered = runErrand(errand, () => answer(request, exchange, isolate))
       // A request whose client has left is finished all the same, as on Node: what it began (a
@@ -36,6 +44,20 @@ export function createWorker(config: string, handlers: Handlers): Worker {
       return answered
     },
   }
+}
+
+/**
+ * Adds what a key used, after the answer. An isolate ends without a word, so nothing is gathered in
+ * it: each request is a batch of its own. What was sent and not answered is sent again, once.
+ */
+function addUse(outcome: Outcome, errand: Errand): void {
+  const { platform } = outcome
+  const entry = entryOf(outcome, Date.now())
+  if (entry === null || platform === null) return
+  const { addUsage } = createUsageStore(errand.gatewaySql)
+  const batch = { id: newId('use_'), entries: [entry] }
+  const add = () => addUsage(platform, batch)
+  errand.defer(add().catch(add))
 }
 
 async function answer(
