@@ -2,9 +2,11 @@
 import { benchGate } from './gate.ts'
 import { benchKeys } from './keys.ts'
 import { benchLimits } from './limits.ts'
+import { benchManagement } from './management.ts'
 import { latency, proxy, strain } from './proxy-sections.ts'
 import {
   atLeast,
+  atMost,
   below,
   type Figure,
   fact,
@@ -33,7 +35,23 @@ export const sections: Readonly<Record<string, (setting: Setting) => Promise<Sec
   proxy,
   latency,
   strain,
+  management,
   worker,
+}
+
+async function management({ say }: Setting): Promise<Section> {
+  const { importSeconds, imported, few, many, manyOfFew } = await benchManagement(say)
+  return {
+    title: 'Managing keys',
+    about:
+      'Over HTTP, one request after the other, on PostgreSQL: keys imported by their plain strings, a thousand in a request; and the first page of 20 API keys on a platform with a thousand and on one with a million, 200 times in turn.',
+    figures: [
+      below(`${imported} keys imported`, importSeconds, 10, (value) => `${value.toFixed(1)} s`),
+      atMost('first page of a million keys, of that of a thousand', manyOfFew.median, 2, ratio),
+      fact('first page of a thousand', millis(few.median)),
+      fact('first page of a million', millis(many.median)),
+    ],
+  }
 }
 
 async function scope({ say }: Setting): Promise<Section> {
