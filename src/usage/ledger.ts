@@ -76,8 +76,8 @@ export class Ledger {
     return this.#sending
   }
 
-  /** The batch has been stored, or is given up. */
-  settle(): void {
-    this.#sending = null
+  /** This batch has been stored, or is given up. Another that is on its way by now stays. */
+  settle(sending: Sending): void {
+    if (this.#sending === sending) this.#sending = null
   }
 }

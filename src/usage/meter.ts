@@ -168,7 +168,7 @@ class SummingMeter implements Meter {
       left -= sending.batch.entries.length
       if (this.#now() - sending.since > batchMsMax) this.#giveUp(sending)
       else await this.#ask(write(ledger.platform, sending.batch), sending)
-      ledger.settle()
+      ledger.settle(sending)
       this.#held -= sending.batch.entries.length
     }
   }

@@ -68,11 +68,3 @@ export class Tally {
     }
   }
 }
-
-/** The use of a key that one request was, over at `now` (ms); null when no key was good. */
-export function entryOf(outcome: Outcome, now: number): UsageEntry | null {
-  if (outcome.credential === null) return null
-  const tally = new Tally(outcome.credential, now)
-  tally.add(outcome, now)
-  return tally.entry()
-}

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { clusterUrl, createDatabase, type TestDatabase, withClient } from '../database.ts'
+import { until } from '../redis.ts'
 import { type Server, startPgBouncer } from '../servers.ts'
 import { gateSuite } from '../suites/gate.suite.ts'
 import { startWorkerGate, type WorkerGate } from '../worker.ts'
@@ -88,6 +89,27 @@ describe('Workers', () => {
     const after = await Promise.all(Array.from({ length: 40 }, () => statusOf(gate.url, key)))
     expect(new Set(after)).toEqual(new Set([401]))
     await Promise.all(before)
+  })
+
+  test('Q10: what a key uses is added after each answer, once', async () => {
+    const key = await gate.mint({})
+    const statuses = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => statusOf(gate.url + (n < 5 ? '/nothing' : ''), key)),
+    )
+    const used = async () =>
+      withClient(perRole.ownerUrl, async (client) => {
+        const { rows } = await client.query(
+          `select u.requests::int, u.errors::int, u.bytes_out::int as bytes, u.billable
+           from postern.usage_days u join postern.api_keys k on k.id = u.key_id where k.ref = $1`,
+          [key.slice('sk_live_'.length, 'sk_live_'.length + 9)],
+        )
+        return rows[0]
+      })
+    const good = statuses.filter((status) => status === 200).length
+    expect(good).toBe(15)
+    await until(async () => (await used())?.requests >= good)
+    expect(await used()).toMatchObject({ requests: good, errors: 0, billable: true })
+    expect((await used()).bytes).toBeGreaterThan(good * 10)
   })
 
   test('a tenant that was just suspended is refused at its next request', async () => {

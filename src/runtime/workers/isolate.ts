@@ -21,9 +21,12 @@ import { errandPorts, type Openers } from './errand.ts'
 import { forward } from './forward.ts'
 import { createWorkerLog, type WorkerLog } from './log.ts'
 import { createOpeners } from './openers.ts'
+import { createIsolateUse, type IsolateUse } from './use.ts'
 
 export type Isolate = {
   readonly log: WorkerLog
+  /** What keys have used that is not stored yet: numbers, no I/O. */
+  readonly use: IsolateUse
   /** null where a setting is missing: then `refusal` names it. */
   readonly gateway: Gateway | null
   /** Why requests cannot be served; null when they can. Asks the databases until they may serve. */
@@ -42,8 +45,10 @@ export function startIsolate(config: string, handlers: Handlers, env: WorkerEnv)
   const { missing: errors, cause } = read
   const refusal: Refusal = { code: 'gateway/misconfigured', errors, cause }
   const detail = errors.map(({ message }) => message).join(' ')
+  const log = createWorkerLog('info')
   return {
-    log: createWorkerLog('info'),
+    log,
+    use: createIsolateUse(log.warn),
     gateway: null,
     publicUrl: null,
     refusal: async () => refusal,
@@ -70,6 +75,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
   const ports = { ...errandPorts, ...charges, forward, health: admission.health }
   return {
     log,
+    use: createIsolateUse(log.warn),
     gateway: createGateway(gatewayOptions(config, secrets), ports, handlers),
     publicUrl: config.server.publicUrl,
     refusal: admission.refusal,

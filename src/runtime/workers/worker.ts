@@ -6,15 +6,14 @@
 import type { Outcome } from '../../context.ts'
 import { createUsageStore } from '../../db/usage.ts'
 import type { Handlers } from '../../handler.ts'
-import { newId } from '../../lib/id.ts'
 import { isOwnPath, ownPath } from '../../own-paths.ts'
 import type { Refusal } from '../../problem.ts'
-import { entryOf } from '../../usage/tally.ts'
 import { refusalOf, Visit } from '../../visit.ts'
 import type { WorkerEnv } from './bindings.ts'
 import { Errand, runErrand, type WorkerContext } from './errand.ts'
 import { WorkerExchange } from './exchange.ts'
 import { type Isolate, startIsolate } from './isolate.ts'
+import type { AddUsage } from './use.ts'
 
 /** What a module Worker exports as its default. */
 export type Worker = {
@@ -27,13 +26,13 @@ export function createWorker(config: string, handlers: Handlers): Worker {
   return {
     fetch(request, env, context) {
       kept ??= startIsolate(config, handlers, env)
-      const { log, openers } = kept
+      const { log, openers, use } = kept
       const errand = new Errand(openers(env), (cause) =>
         log.error('deferred work failed', { cause }),
       )
       const conclude = (outcome: Outcome): void => {
         log.outcome(outcome)
-        addUse(outcome, errand)
+        use.note(outcome, addUsageOf(errand), errand.defer)
       }
       const exchange = new WorkerExchange(request, conclude, errand.defer)
       const isolate = kept
@@ -46,19 +45,11 @@ export function createWorker(config: string, handlers: Handlers): Worker {
   }
 }
 
-/**
- * Adds what a key used, after the answer. An isolate ends without a word, so nothing is gathered in
- * it: each request is a batch of its own. What was sent and not answered is sent again, once.
- */
-function addUse(outcome: Outcome, errand: Errand): void {
-  const { platform } = outcome
-  const entry = entryOf(outcome, Date.now())
-  if (entry === null || platform === null) return
-  const { addUsage } = createUsageStore(errand.gatewaySql)
-  const batch = { id: newId('use_'), entries: [entry] }
-  const add = () => addUsage(platform, batch)
-  errand.defer(add().catch(add))
-}
+/** Opens a client only where there is something to add. */
+const addUsageOf =
+  (errand: Errand): AddUsage =>
+  (platform, batch) =>
+    createUsageStore(errand.gatewaySql).addUsage(platform, batch)
 
 async function answer(
   request: Request,
