@@ -42,6 +42,8 @@ export type Config = {
     readonly publicUrl: string | null
     /** Ranges in canonical form, `10.0.0.0/8`. */
     readonly trustedProxies: readonly string[]
+    /** From SIGTERM until connections are refused: time for a load balancer to see `/readyz`. */
+    readonly shutdownDelayMs: number
     readonly shutdownGraceMs: number
     /** Processes that count in the same Redis. */
     readonly nodes: number
@@ -148,6 +150,7 @@ function toConfig(file: ConfigFile, installation: Installation): Config {
       port,
       publicUrl: file.server.publicUrl ?? null,
       trustedProxies: file.server.trustedProxies,
+      shutdownDelayMs: file.server.shutdownDelay,
       shutdownGraceMs: file.server.shutdownGrace,
       nodes: file.server.nodes,
     },

@@ -560,7 +560,7 @@ describe('a config', () => {
       lookupsPerAddress: 4,
     })
     expect(log).toEqual({ level: 'info' })
-    expect(server).toMatchObject({ publicUrl: null, shutdownGraceMs: 10_000 })
+    expect(server).toMatchObject({ publicUrl: null, shutdownDelayMs: 0, shutdownGraceMs: 10_000 })
     expect(storage.scope).toBe('hardened')
     expect(seeds).toEqual([{ platform: 'plt_a', tenants: [] }])
   })

@@ -159,6 +159,9 @@ export const fileSchema = section({
     trustedProxies: list(cidr())
       .default([])
       .describe('Proxies in front whose X-Forwarded-For and -Proto are believed.'),
+    shutdownDelay: duration('0s', '5min')
+      .prefault('0s')
+      .describe('How long /readyz says no after SIGTERM before connections are refused.'),
     shutdownGrace: duration('0s', '10min')
       .prefault('10s')
       .describe('How long requests under way may take after SIGTERM.'),

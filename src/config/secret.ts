@@ -16,6 +16,8 @@ const ownKey = '[a-z0-9]_[0-9A-Za-z]{9}_[0-9A-Za-z]{38}(?![0-9A-Za-z])'
 const apiKey = new RegExp(`${ownKey}|(?:^|[^A-Za-z0-9])(?:${likeKey.join('|')})`)
 const urlPassword = /[a-z][a-z0-9+.-]*:\/\/[^\s/?#@:]*:[^\s/?#@]+@/i
 const privateKey = /BEGIN [A-Z0-9 ]*PRIVATE KEY/
+/** A certificate looks as random as a secret, and is there to be shown. */
+const certificates = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----/g
 
 /** What the text looks like, or null. References (`${env:NAME}`) inside it are not looked at. */
 export function secretLook(text: string): string | null {
@@ -23,8 +25,9 @@ export function secretLook(text: string): string | null {
   if (privateKey.test(literal)) return 'a private key'
   if (urlPassword.test(literal)) return 'a password in a URL'
   if (apiKey.test(literal)) return 'an API key'
+  const secretive = literal.replaceAll(certificates, '')
   // Paths and URLs are made of words; base64 has slashes too, but no slash in front.
-  const words = /^\/|:\/\//.test(literal) ? literal.split(/[/?&=]/) : [literal]
+  const words = /^\/|:\/\//.test(secretive) ? secretive.split(/[/?&=]/) : [secretive]
   return words.some(isRandom) ? 'a random token' : null
 }
 

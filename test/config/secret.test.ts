@@ -26,6 +26,14 @@ describe('a literal that looks like a secret is refused', () => {
     ])
   })
 
+  test('a certificate is no secret, and a key beside it is', () => {
+    const body = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(600))))
+    const certificate = `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n`
+    expect(secretLook(certificate)).toBe(null)
+    expect(secretLook(`${certificate}${token}`)).toBe('a random token')
+    expect(secretLook(`${certificate}-----BEGIN PRIVATE KEY-----`)).toBe('a private key')
+  })
+
   test('every API key of every scheme is recognised, whatever its random part', () => {
     const known = Object.values(presets).flatMap((scheme) => scheme.prefixes)
     for (const prefix of [...known.map((entry) => entry.prefix), 'acme_live_']) {

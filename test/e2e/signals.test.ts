@@ -114,6 +114,17 @@ describe('SIGTERM and SIGINT', () => {
     expect(await gate.exited).toEqual(succeeded)
   })
 
+  test('Q11: /readyz says no for the delay, while requests are still taken', async () => {
+    place.write('postern.yaml', `${exampleConfig}\nserver: { shutdownDelay: 3s }\n`)
+    await gate.stop()
+    gate = await startGateProcess(place, env)
+    gate.signal('SIGTERM')
+    await until(async () => (await gate.call('/readyz')).status === 503)
+    expect((await gate.call('/readyz')).json).toMatchObject({ status: 'draining' })
+    expect((await gate.call(list, { key, tenant })).status).toBe(200)
+    expect(await gate.exited).toEqual(succeeded)
+  })
+
   test('X9: SIGUSR1 opens no inspector', async () => {
     gate.signal('SIGUSR1')
     await gate.call('/livez').catch(() => undefined)

@@ -2,6 +2,7 @@
  * A running gateway on Node: storage, counter, front and the gateway between them, wired once. The
  * gateway itself is swapped whole when there is a new Config; storage, counter and listeners stay.
  */
+import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../../config.ts'
 import type { Health, Outcome, Ports } from '../../context.ts'
 import { preflightShare } from '../../cors.ts'
@@ -146,7 +147,9 @@ async function wire(
 
   async function close(): Promise<void> {
     draining = true
-    await front.drain(config.server.shutdownGraceMs)
+    const { shutdownDelayMs, shutdownGraceMs } = config.server
+    if (shutdownDelayMs > 0) await setTimeout(shutdownDelayMs)
+    await front.drain(shutdownGraceMs)
     stopChecks()
     await pools.close()
     await (await echo)?.close()
