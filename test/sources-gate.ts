@@ -1,7 +1,7 @@
 /** `npm start -- examples/sources.yaml` for tests: four platforms in one process, on free ports. */
 import { parse } from 'yaml'
 import { createDatabase } from './database.ts'
-import { type GateProcess, makePlace, startGateProcess } from './gate-process.ts'
+import { type GateProcess, makePlace, type Place, startGateProcess } from './gate-process.ts'
 import { freePort } from './servers.ts'
 import { readText } from './source.ts'
 
@@ -19,6 +19,8 @@ export const liveKeys = {
 
 export type Sources = {
   readonly gate: GateProcess
+  /** Where it was started, and wrote its `.env.local`. */
+  readonly place: Place
   /** Of the owner of its database. */
   readonly ownerUrl: string
   urlOf(slug: Slug): string
@@ -46,6 +48,7 @@ export async function startSources(): Promise<Sources> {
   ])
   return {
     gate,
+    place,
     ownerUrl: database.ownerUrl,
     urlOf: (slug) => gate.variable(`POSTERN_${slug.toUpperCase()}_URL`),
     keyOf: (slug, name) => gate.variable(`POSTERN_${slug.toUpperCase()}_${name}_KEY`),
