@@ -159,6 +159,7 @@ export class Intake {
         return await this.#serveLater(request, outgoing, exchange)
       }
       const response = await this.#options.fetch(request, exchange)
+      if (response === RESPONSE_ALREADY_SENT) return response
       await this.#turnEnd()
       return this.#deliver(response, outgoing)
     } catch (error) {
