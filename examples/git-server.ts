@@ -2,7 +2,7 @@
  * A git server, as somebody might run it already: it knows nothing of Postern and asks for no key. A
  * repository comes into being when it is first pushed to. examples/git.yaml puts the gate in front.
  *
- *   node examples/git-server.ts [folder]
+ *   npx node examples/git-server.ts [folder]
  *
  * PORT (7005) on 127.0.0.1; the repositories are in the folder, ./repositories without one.
  */

@@ -5,7 +5,7 @@
  *   psql "$OWNER_DATABASE_URL" -f examples/upstream-tenant.sql
  *   POSTERN_JWKS_URL=http://127.0.0.1:8787/.well-known/jwks.json \
  *   POSTERN_ISSUER=urn:postern:plt_acme POSTERN_AUDIENCE=notes \
- *   DATABASE_URL=postgres://… node examples/upstream-tenant.ts
+ *   DATABASE_URL=postgres://… npx node examples/upstream-tenant.ts
  *
  * DATABASE_URL is a login that owns nothing and is no superuser: those are above the policy.
  */

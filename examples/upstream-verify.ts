@@ -2,7 +2,7 @@
  * An upstream that knows who is calling: it believes the Postern-Identity token, and no other header.
  *
  *   POSTERN_JWKS_URL=http://127.0.0.1:8787/.well-known/jwks.json \
- *   POSTERN_ISSUER=urn:postern:plt_acme POSTERN_AUDIENCE=orders node examples/upstream-verify.ts
+ *   POSTERN_ISSUER=urn:postern:plt_acme POSTERN_AUDIENCE=orders npx node examples/upstream-verify.ts
  */
 import { createServer } from 'node:http'
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
