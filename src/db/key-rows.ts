@@ -10,7 +10,7 @@ import type { Limit, SqlTransaction, Statement } from '../context.ts'
 import type { Acting, AuditAction, Changes } from './audit.ts'
 import type { KeyChanges, KeyStatus, NewKey, StoredKey } from './keys.ts'
 import type { Place } from './page.ts'
-import { limit, restrictions } from './root.ts'
+import { keyShape } from './root.ts'
 
 /** A row of a statement that selects `shown`. */
 export type KeyRow = { readonly key: unknown; readonly place: Place }
@@ -88,20 +88,8 @@ const storedSecret = z.object({
   quietSeconds: z.number().nullable(),
   state: z.enum(['current', 'overlapping', 'ended']),
 })
-// The columns are checked by the database, what is inside JSON is checked here: a row that was
-// written past us is a breakage, never a key with fewer restrictions.
 const storedKey = z.object({
-  id: z.string(),
-  platform: z.string(),
-  environment: z.enum(['test', 'live']),
-  class: z.enum(['secret', 'publishable']),
-  name: z.string(),
-  prefix: z.string(),
-  ref: z.string(),
-  tenants: z.array(z.string()).nullable(),
-  permissions: z.array(z.string()),
-  restrictions,
-  limits: z.array(limit).nullable(),
+  ...keyShape,
   metadata: z.record(z.string(), z.unknown()),
   status: z.enum([
     'revoked',

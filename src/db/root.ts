@@ -44,23 +44,23 @@ export type Root = {
 }
 
 const words = z.array(z.string()).nullable().default(null)
-/** What a key is held to, as it is stored. Anything more or else is refused. */
-export const restrictions = z.strictObject({
+const restrictions = z.strictObject({
   ips: words,
   origins: words,
   referrers: words,
   endpoints: words,
 })
-/** A limit of a key, as it is stored. */
-export const limit = z.object({
+const limit = z.object({
   name: z.string(),
   quota: z.number(),
   windowSeconds: z.number(),
   onStoreDown: z.enum(['local', 'allow', 'deny']),
 })
-// The columns are checked by the database; what is inside JSON is checked here, and a row that was
-// written past us is a breakage, never a key with fewer restrictions.
-const keyRecord = z.object({
+/**
+ * What every reading of a key has. The columns are checked by the database; what is inside JSON is
+ * checked here, and a row that was written past us is a breakage, never a key with fewer restrictions.
+ */
+export const keyShape = {
   id: z.string(),
   platform: z.string(),
   environment: z.enum(['test', 'live']),
@@ -68,12 +68,15 @@ const keyRecord = z.object({
   name: z.string(),
   prefix: z.string(),
   ref: z.string(),
-  last4: z.string(),
-  secretId: z.string(),
   tenants: z.array(z.string()).nullable(),
   permissions: z.array(z.string()),
   restrictions,
   limits: z.array(limit).nullable(),
+}
+const keyRecord = z.object({
+  ...keyShape,
+  last4: z.string(),
+  secretId: z.string(),
   expiresAt: z.number().nullable(),
   revoked: z.boolean(),
   disabled: z.boolean(),

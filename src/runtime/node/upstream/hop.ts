@@ -6,7 +6,6 @@
  * sent elsewhere. After that the client holds half an answer, and the only honest end is to cut its
  * connection: an end that looks clean would make the half a whole (threats R25).
  */
-
 import type { Duplex } from 'node:stream'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Dispatcher } from 'undici'
