@@ -36,12 +36,16 @@ export type Scheme = {
 /** What is said when a limit's store cannot be reached: count in memory, let pass, or refuse. */
 export type OnStoreDown = 'local' | 'allow' | 'deny'
 
-/** Never more than `quota` in any window of `windowSeconds`, on the store's clock. */
+/**
+ * Never more than `quota` in any window of `windowSeconds`, on the store's clock. `leased` (also where
+ * nothing is said): nodes borrow from the store and spend in memory; `exact`: each request asks it.
+ */
 export type Limit = {
   readonly name: string
   readonly quota: number
   readonly windowSeconds: number
   readonly onStoreDown: OnStoreDown
+  readonly counting?: 'leased' | 'exact'
 }
 
 /** The limits a platform gives to keys and tenants that have none of their own. */
@@ -359,6 +363,50 @@ export class StoreDown extends Error {
   override readonly name = 'StoreDown'
 }
 
+// ---- signal --------------------------------------------------------------------------------------
+
+/** What has changed in the store: whoever remembers it must forget. An id is its platform's. */
+export type Change = {
+  readonly kind: 'key' | 'tenant'
+  readonly platform: string
+  readonly id: string
+}
+
+/** What became of an announcement. */
+export type Receipt = {
+  /** Larger than that of any before; null: the channel could not be reached. */
+  readonly epoch: number | null
+  /** Nodes that were live, this one included; null: no node remembers anything. */
+  readonly nodes: number | null
+  /** How many of them have forgotten. */
+  readonly acknowledged: number
+  /** Milliseconds since 1970: from then on no node goes by what was before. */
+  readonly effectiveAt: number
+  /** How long after the receipt a node may still go by what was before; 0: none does. */
+  readonly maxStalenessMs: number
+}
+
+/** The signal port: tells every node of a deployment what to forget, and knows whether it was heard. */
+export type Signal = {
+  /**
+   * Tells every live node, this one first, and waits until all have forgotten, for `waitMs` at most
+   * (0: not at all). Call it when the change has been committed. Never rejects and never hangs: what
+   * could not be done stands in the receipt.
+   */
+  announce(change: Change, waitMs: number): Promise<Receipt>
+  /**
+   * Names the one who is told (the last call wins): of each change, and null when some may have been
+   * missed, so that everything is to be forgotten. Has forgotten when it returns, and does not throw.
+   */
+  listen(heard: (change: Change | null) => void): void
+  /**
+   * For how long it has not been certain that everything announced was heard here, in milliseconds on
+   * a clock that does not step; 0: it is certain now. Infinity: it never was.
+   */
+  silentMs(): number
+  close(): Promise<void>
+}
+
 // ---- sql -----------------------------------------------------------------------------------------
 
 /** Who a flight speaks as. A platform alone is the gateway's own scope, with no tenant's rows. */
@@ -515,6 +563,9 @@ export type Ports = {
   /** Speaks as the gateway role: credentials and the gateway's own tables. */
   readonly gatewaySql: Sql
   readonly counter: Counter
+  readonly signal: Signal
+  /** Whether a request of this environment is turned away, so that those already here stay quick. */
+  shed(environment: EnvironmentName): boolean
   /** Charges a failed authentication. null: answer it; else the seconds until failures are heard. */
   chargeFailure(clientAddress: string): Promise<number | null>
   /** Charges what a page without a key asks for. null: answer it; else the seconds until it is heard. */

@@ -12,6 +12,7 @@ import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import { createMeter } from '../../usage/meter.ts'
+import { localSignal } from '../local-signal.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { type AddressGuard, createAddressGuard } from './address-guard.ts'
 import { type EchoServer, startEcho } from './echo.ts'
@@ -98,6 +99,8 @@ async function wire(
     tenantSql: storage.tenantSql,
     gatewaySql: storage.gatewaySql,
     counter: redis?.counter ?? local,
+    signal: localSignal(),
+    shed: () => false,
     chargeFailure: (clientAddress) => guard.charge(clientAddress),
     forward: createForward(pools),
     chargePreflight: (clientAddress) => preflights.charge(clientAddress),

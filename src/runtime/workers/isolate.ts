@@ -13,6 +13,7 @@ import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import type { Refusal } from '../../problem.ts'
 import { Balancers } from '../../proxy/balance.ts'
+import { uncachedSignal } from '../local-signal.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { createAddressCharge } from './address-guard.ts'
 import { createAdmission } from './admission.ts'
@@ -72,7 +73,10 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
   const chargeFailure = createAddressCharge(config.keys.failures)
   const chargePreflight = createAddressCharge(preflightShare)
   const charges = { chargeFailure, chargePreflight }
-  const ports = { ...errandPorts, ...charges, forward, health: admission.health }
+  const ports = {
+    ...{ ...errandPorts, ...charges, forward, health: admission.health },
+    ...{ signal: uncachedSignal(), shed: () => false },
+  }
   return {
     log,
     use: createIsolateUse(log.warn),
