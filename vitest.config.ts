@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     environment: 'node',
+    setupFiles: ['test/setup.ts'],
     // A process per file: suites catch signals, count handles and watch for unhandled rejections.
     pool: 'forks',
     // Two even on one core: most suites wait for servers. More than four fight over those servers.
