@@ -34,6 +34,7 @@ const platform: Platform = {
   docsUrl: null,
   issuer: 'urn:postern:test',
   upstreams: [],
+  testMode: 'sandbox',
   permissions: [],
   limits: {
     environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

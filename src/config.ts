@@ -27,7 +27,7 @@ import type {
   TenantRecord,
   Upstream,
 } from './context.ts'
-import { presets } from './keys/schemes.ts'
+import { presets, testModeOf } from './keys/schemes.ts'
 
 /** What a deployment was told to be. Frozen all the way down. */
 export type Config = {
@@ -191,6 +191,7 @@ function toPlatform(platform: PlatformFile): Platform {
       [...new Set(actions)].map((action) => `${service}:${action}`),
     ),
     limits: toPlan(platform),
+    testMode: platform.environments.test.mode ?? testModeOf(presetNameOf(platform.scheme)),
     upstreams,
     routes: platform.routes.flatMap((route) => toRoutes(route, upstreams)),
   }
@@ -207,6 +208,9 @@ function toScheme(scheme: PlatformFile['scheme'], adopted: Scheme['adopted']): S
     tenancy: scheme.tenant ?? base?.tenancy ?? 'required',
   }
 }
+
+const presetNameOf = (scheme: PlatformFile['scheme']): string | undefined =>
+  typeof scheme === 'string' ? scheme : scheme.preset
 
 function presetOf(name: string): Scheme {
   const preset = Object.values(presets).find((candidate) => candidate.name === name)
@@ -231,7 +235,7 @@ function toRoutes(route: RouteFile, upstreams: readonly Upstream[]): Route[] {
   const methods = route.methods === undefined ? null : [...new Set(route.methods)]
   const hosts = route.hosts ?? []
   const paths = typeof route.path === 'string' ? [route.path] : route.path
-  const upstream = upstreamOf(route, upstreams)
+  const upstream = upstreamOf(route.upstream, upstreams)
   const usual = bodyBytes[upstream === null ? 'handler' : 'upstream'].usual
   return paths.map((path) => ({
     id: `${methods?.join(',') ?? '*'} ${hosts.join(',')}${path}`,
@@ -240,6 +244,7 @@ function toRoutes(route: RouteFile, upstreams: readonly Upstream[]): Route[] {
     methods,
     handler: route.handler ?? null,
     upstream,
+    sandbox: upstreamOf(route.sandbox, upstreams),
     rewrite: route.rewrite ?? null,
     cors: route.cors === undefined ? null : toCors(route.cors),
     permission: route.permission ?? null,
@@ -254,10 +259,10 @@ function toRoutes(route: RouteFile, upstreams: readonly Upstream[]): Route[] {
   }))
 }
 
-function upstreamOf({ upstream }: RouteFile, upstreams: readonly Upstream[]): Upstream | null {
-  if (upstream === undefined) return null
-  const found = upstreams.find(({ name }) => name === upstream)
-  if (found === undefined) throw new Error(`the schema let an unknown upstream pass: ${upstream}`)
+function upstreamOf(wanted: string | undefined, upstreams: readonly Upstream[]): Upstream | null {
+  if (wanted === undefined) return null
+  const found = upstreams.find(({ name }) => name === wanted)
+  if (found === undefined) throw new Error(`the schema let an unknown upstream pass: ${wanted}`)
   return found
 }
 

@@ -142,6 +142,8 @@ export type Route = {
   /** The name of the in-process handler; null where there is an upstream. */
   readonly handler: string | null
   readonly upstream: Upstream | null
+  /** Where calls with test keys go instead of `upstream`. null: there too, and it is told so. */
+  readonly sandbox: Upstream | null
   /** The path that the upstream gets, of literals and what `path` names. null: the caller's. */
   readonly rewrite: string | null
   /** null: browsers get no leave from the gateway, and an upstream's own passes. */
@@ -164,6 +166,12 @@ export type Route = {
 /** Which words `error.code` uses; the top-level `code` is ours (but see `theazo` in problem.ts). */
 export type Vocabulary = 'slash' | 'azotte' | 'theazo'
 
+/**
+ * What answers the calls of test keys. `sandbox`: what answers live ones, on the tenant's test rows;
+ * `discard`: the same, and what a handler wrote is taken back.
+ */
+export type TestMode = 'sandbox' | 'discard'
+
 /** An API product guarded by the gateway. Two platforms of one deployment never see each other. */
 export type Platform = {
   /** `plt_…`: survives a change of slug, and is what rows carry. */
@@ -183,6 +191,7 @@ export type Platform = {
   /** Every permission a key or a route of this platform may name, `service:action`. */
   readonly permissions: readonly string[]
   readonly limits: LimitPlan
+  readonly testMode: TestMode
   readonly upstreams: readonly Upstream[]
   readonly routes: readonly Route[]
 }

@@ -537,6 +537,7 @@ describe('a config', () => {
         methods: null,
         handler: 'subscriptions',
         upstream: null,
+        sandbox: null,
         rewrite: null,
         cors: null,
         permission: null,

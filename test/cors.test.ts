@@ -22,6 +22,7 @@ const route: SharedRoute = {
   methods: ['GET', 'PATCH'],
   handler: 'things',
   upstream: null,
+  sandbox: null,
   rewrite: null,
   cors: {
     origins: [good],

@@ -12,6 +12,7 @@ const route = (path: string, handler: string, methods: Route['methods'] = null):
   handler,
   hosts: [],
   upstream: null,
+  sandbox: null,
   rewrite: null,
   cors: null,
   permission: null,
@@ -36,6 +37,7 @@ const platformOf = (...routes: Route[]): Platform => ({
   docsUrl: null,
   issuer: 'urn:postern:test',
   upstreams: [],
+  testMode: 'sandbox',
   permissions: [],
   limits: {
     environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

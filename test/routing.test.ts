@@ -12,6 +12,7 @@ const route = (path: string, more: Partial<Route> = {}): Route => ({
   handler: 'echo',
   hosts: [],
   upstream: null,
+  sandbox: null,
   rewrite: null,
   cors: null,
   permission: null,
@@ -37,6 +38,7 @@ const platform = (routes: readonly Route[], more: Partial<Platform> = {}): Platf
   docsUrl: null,
   issuer: 'urn:postern:test',
   upstreams: [],
+  testMode: 'sandbox',
   permissions: [],
   limits: {
     environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

@@ -1,5 +1,5 @@
 /** What can be wrong between an upstream, the routes that lead to it, and the rest of the platform. */
-import { presets } from '../keys/schemes.ts'
+import { presets, testModeOf } from '../keys/schemes.ts'
 import { parseRange } from '../lib/address.ts'
 import { compileRewrite } from '../proxy/rewrite.ts'
 import { allowFault, originFault } from '../proxy/target.ts'
@@ -92,12 +92,31 @@ function headersOf(seen: Seen, platform: Path): readonly unknown[] {
   return Array.isArray(headers) ? headers : presets.azotte.headers
 }
 
-/** Every fault between a route and what answers it. */
-export function forwardingFaults(seen: Seen, route: Path): Fault[] {
+/** Every fault between a route of `platform` and what answers it. */
+export function forwardingFaults(seen: Seen, platform: Path, route: Path): Fault[] {
   return [
     ...oneOf(seen, route, ['handler', 'upstream']),
-    ...(has(seen, route, 'upstream') ? rewriteFaults(seen, route) : handlerFaults(seen, route)),
+    ...(has(seen, route, 'upstream')
+      ? [...rewriteFaults(seen, route), ...discardFaults(seen, platform, route)]
+      : handlerFaults(seen, route)),
   ]
+}
+
+/** Nothing takes back what an upstream did. */
+function discardFaults(seen: Seen, platform: Path, route: Path): Fault[] {
+  if (testModeAt(seen, platform) !== 'discard' || has(seen, route, 'sandbox')) return []
+  const environments = valueAt(seen.value, [...route, 'environments'])
+  if (Array.isArray(environments) && !environments.includes('test')) return []
+  const message = 'would do for test keys what cannot be discarded'
+  const fix = 'name a sandbox upstream, or environments: [live], or another test mode'
+  return [{ path: [...route, 'upstream'], message, fix }]
+}
+
+/** As config.ts will read it. */
+function testModeAt(seen: Seen, platform: Path): unknown {
+  const mode = valueAt(seen.value, [...platform, 'environments', 'test', 'mode'])
+  const scheme = valueAt(seen.value, [...platform, 'scheme'])
+  return mode ?? testModeOf(typeof scheme === 'string' ? scheme : valueAt(scheme, ['preset']))
 }
 
 function rewriteFaults(seen: Seen, route: Path): Fault[] {
@@ -128,8 +147,8 @@ function handlerFaults(seen: Seen, route: Path): Fault[] {
   if (typeof bytes === 'number' && bytes > most) {
     faults.push({ path: maxBytes, message: `must be a whole number from 0 to ${most}` })
   }
-  if (has(seen, route, 'rewrite')) {
-    faults.push({ path: [...route, 'rewrite'], message: 'is for routes with an upstream' })
+  for (const field of ['rewrite', 'sandbox'].filter((one) => has(seen, route, one))) {
+    faults.push({ path: [...route, field], message: 'is for routes with an upstream' })
   }
   return faults
 }

@@ -98,6 +98,9 @@ export const route = () =>
     upstream: upstreamName()
       .optional()
       .describe('The upstream that requests are forwarded to. This, or handler.'),
+    sandbox: upstreamName()
+      .optional()
+      .describe('The upstream for calls with test keys. Default: upstream, which is told so.'),
     rewrite: judged('must be a path such as /api/:id or /**', rewriteFault)
       .optional()
       .describe('The path that the upstream gets. Default: the path that was called.'),

@@ -17,9 +17,10 @@ export function routeFaults(seen: Seen, platform: Path, handlers: readonly strin
     ...routes.flatMap((path) => [
       ...unknownName(seen, [...path, 'handler'], handlers, 'handler'),
       ...unknownName(seen, [...path, 'upstream'], textsAt(seen, upstreams), 'upstream'),
+      ...unknownName(seen, [...path, 'sandbox'], textsAt(seen, upstreams), 'upstream'),
       ...unknownName(seen, [...path, 'permission'], permissions, 'permission'),
       ...hostFaults(seen, [...path, 'hosts'], hosts),
-      ...forwardingFaults(seen, path),
+      ...forwardingFaults(seen, platform, path),
       ...publishableAdmin(seen, path),
       ...repeatedNames(seen, [...path, 'limits']),
       ...tooDear(seen, path),

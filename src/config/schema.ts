@@ -66,15 +66,25 @@ const scheme = () =>
     }),
   ])
 
-const environmentLimits = (key: string, tenant: string) =>
+const environmentFields = (key: string, tenant: string) => ({
+  limits: section({
+    key: limits().prefault([key]).describe('For each API key.'),
+    tenant: limits().prefault([tenant]).describe('For each tenant, all its keys together.'),
+  })
+    .prefault({})
+    .describe('Default limits of this environment. An empty list: no limit.'),
+})
+
+const testEnvironment = () =>
   section({
-    limits: section({
-      key: limits().prefault([key]).describe('For each API key.'),
-      tenant: limits().prefault([tenant]).describe('For each tenant, all its keys together.'),
-    })
-      .prefault({})
-      .describe('Default limits of this environment. An empty list: no limit.'),
-  }).prefault({})
+    ...environmentFields('100/min', '500/min'),
+    mode: z
+      .enum(['sandbox', 'discard'])
+      .optional()
+      .describe(
+        'What answers test keys. sandbox: handlers on test rows, and upstreams; discard: the same, and nothing that handlers write stays. Default: as the preset, else sandbox.',
+      ),
+  })
 
 const platform = () =>
   section({
@@ -116,8 +126,10 @@ const platform = () =>
       .default({})
       .describe('Every permission there is, as service: [action, action].'),
     environments: section({
-      test: environmentLimits('100/min', '500/min').describe('Defaults 100/min, 500/min.'),
-      live: environmentLimits('1000/min', '5000/min').describe('Defaults 1000/min, 5000/min.'),
+      test: testEnvironment().prefault({}).describe('Defaults 100/min, 500/min.'),
+      live: section(environmentFields('1000/min', '5000/min'))
+        .prefault({})
+        .describe('Defaults 1000/min, 5000/min.'),
     })
       .prefault({})
       .describe('What differs between test and live.'),

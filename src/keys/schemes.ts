@@ -2,7 +2,7 @@
  * The five key schemes, as data. Nothing below this file knows what `sk_live_` means: class and
  * environment come from here and from the stored record, and must agree.
  */
-import type { EnvironmentName, KeyClass, KeyPrefix, Scheme, Tenancy } from '../context.ts'
+import type { EnvironmentName, KeyClass, KeyPrefix, Scheme, Tenancy, TestMode } from '../context.ts'
 
 const prefix = (text: string, keyClass: KeyClass, environment: EnvironmentName): KeyPrefix =>
   Object.freeze({ prefix: text, class: keyClass, environment })
@@ -48,6 +48,11 @@ export const presets = Object.freeze({
   ]),
   operator: scheme('operator', 'authorization', 'none', [prefix('op_live_', 'secret', 'live')]),
 } satisfies Record<string, Scheme>)
+
+const testModes: Readonly<Record<string, TestMode>> = { generic: 'discard' }
+
+/** What answers test keys where the platform does not say; `preset` is the one its scheme is made of. */
+export const testModeOf = (preset: unknown): TestMode => testModes[String(preset)] ?? 'sandbox'
 
 /** Operator keys belong to no platform; their rows stand under an id that none can have. */
 export const operatorPlatformId = 'plt_operator'

@@ -93,6 +93,7 @@ function routeOf(method: string, path: string, demanded: Demanded): Route {
     methods: [method],
     handler: null,
     upstream: null,
+    sandbox: null,
     rewrite: null,
     cors: null,
     permission: null,

@@ -205,6 +205,7 @@ function operatorsOf(hosts: readonly string[], routes: readonly Route[]): Platfo
     permissions: [],
     limits: operatorLimits,
     upstreams: [],
+    testMode: 'sandbox',
     routes,
   }
 }

@@ -85,6 +85,8 @@ export type Proxy = {
 }
 
 type Plan = {
+  /** For calls with test keys; null: this one. */
+  readonly sandbox: Plan | null
   readonly upstream: Upstream
   readonly balancer: Balancer
   readonly rewrite: ((path: string) => string) | null
@@ -106,10 +108,11 @@ export function createProxy(options: ProxyOptions): Proxy {
   )
 
   async function send(call: Call): Promise<Response> {
-    const plan = plans.get(call.route)
-    if (plan === undefined) {
+    const found = plans.get(call.route)
+    if (found === undefined) {
       throw new Problem('gateway/misconfigured', { cause: `${call.route.id} has no upstream` })
     }
+    const plan = (call.principal.environment === 'test' ? found.sandbox : null) ?? found
     const { upstream, balancer } = plan
     const signed = identityFor(call.platform, upstream, call.principal)
     const identity = typeof signed === 'string' ? signed : await signed
@@ -169,13 +172,16 @@ function planRoutes(
   balancers: ReadonlyMap<Upstream, Balancer>,
 ): ReadonlyMap<Route, Plan> {
   const plans = new Map<Route, Plan>()
-  for (const route of platforms.flatMap((platform) => platform.routes)) {
-    const { upstream } = route
-    if (upstream === null) continue
+  const planOf = (upstream: Upstream, route: Route, sandbox: Plan | null): Plan => {
     const balancer = balancers.get(upstream)
     // Config makes them one object; two would balance apart, and never be checked.
     if (balancer === undefined) throw new Error(`${route.id} has an upstream of no platform`)
-    plans.set(route, { upstream, balancer, rewrite: rewriteFor(route) })
+    return { sandbox, upstream, balancer, rewrite: rewriteFor(route) }
+  }
+  for (const route of platforms.flatMap((platform) => platform.routes)) {
+    const { upstream, sandbox } = route
+    if (upstream === null) continue
+    plans.set(route, planOf(upstream, route, sandbox && planOf(sandbox, route, null)))
   }
   return plans
 }

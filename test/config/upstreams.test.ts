@@ -423,3 +423,47 @@ describe('a route to an upstream', () => {
     })
   })
 })
+
+describe('what answers test keys', () => {
+  const two =
+    'upstreams: [{ name: git, url: "https://a.example" }, { name: try, url: "https://b.example" }]'
+  const discard = 'environments: { test: { mode: discard } }'
+
+  test.each([
+    ['an unknown mode', file('environments: { test: { mode: real } }'), 'test.mode: must be'],
+    ['a mode of live', file('environments: { live: { mode: sandbox } }'), 'live.mode'],
+    ['an unknown sandbox', route('sandbox: try'), 'sandbox: '],
+    [
+      'a sandbox of a handler',
+      file('routes: [{ path: /a, handler: subscriptions, sandbox: git }]'),
+      'is for routes with an upstream',
+    ],
+    [
+      'an upstream that would not be discarded',
+      route('', discard),
+      'upstream: would do for test keys what cannot be discarded',
+    ],
+    ['the same by the preset', route('', 'scheme: generic'), 'cannot be discarded'],
+    [
+      'the same by a scheme made of it',
+      route('', 'scheme: { preset: generic, tenant: required }'),
+      'cannot be discarded',
+    ],
+  ])('%s is refused', (_, text, what) => {
+    expect(said(text)).toContain(what)
+  })
+
+  test('the mode is the one that is said, else the one of the preset', () => {
+    const modeOf = (...lines: string[]) =>
+      platformOf(file('routes: [{ path: /a, handler: subscriptions }]', ...lines)).testMode
+    expect(modeOf()).toBe('sandbox')
+    expect(modeOf('scheme: tenzro')).toBe('sandbox')
+    expect(modeOf('scheme: generic')).toBe('discard')
+    expect(modeOf('scheme: generic', 'environments: { test: { mode: sandbox } }')).toBe('sandbox')
+  })
+
+  test('a discarding platform may forward live calls alone, or test calls to a sandbox', () => {
+    expect(routeOf(route('environments: [live]', discard)).sandbox).toBeNull()
+    expect(routeOf(route('sandbox: try', two, discard)).sandbox?.name).toBe('try')
+  })
+})

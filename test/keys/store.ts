@@ -22,6 +22,7 @@ export function platformOf(id = 'plt_one', scheme: Scheme = presets.azotte): Pla
     docsUrl: null,
     issuer: 'urn:postern:test',
     upstreams: [],
+    testMode: 'sandbox',
     permissions: ['vec:read'],
     limits: {
       environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },
