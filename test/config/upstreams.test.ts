@@ -430,7 +430,11 @@ describe('what answers test keys', () => {
   const discard = 'environments: { test: { mode: discard } }'
 
   test.each([
-    ['an unknown mode', file('environments: { test: { mode: real } }'), 'test.mode: must be'],
+    [
+      'an unknown mode',
+      file('environments: { test: { mode: real } }'),
+      '"real" is not known; known here: sandbox, discard',
+    ],
     ['a mode of live', file('environments: { live: { mode: sandbox } }'), 'live.mode'],
     ['an unknown sandbox', route('sandbox: try'), 'sandbox: '],
     [
