@@ -1,0 +1,139 @@
+/**
+ * Covers what must not be read in bytes that stream past: each occurrence of a pattern becomes as many
+ * asterisks, however the bytes are cut into pieces. Lengths stay, so a Content-Length stays true.
+ *
+ * The danger is the seam: a value that begins in one piece ends in the next. So the end of a piece
+ * that could be the beginning of a pattern waits for the next one, and nothing else does.
+ */
+
+export type Mask = {
+  /** What of the bytes so far may go on. Does not change `piece`, and may answer with it. */
+  push(piece: Uint8Array): Uint8Array
+  /** What still waited. */
+  end(): Uint8Array
+}
+
+/** Shorter values are not covered: they would be found everywhere. In bytes. */
+export const maskedMin = 4
+
+const asterisk = 42
+const none = new Uint8Array()
+
+/**
+ * The ways in which a value is likely to come back: as it is, in JSON, URL-encoded (RFC 3986 and as
+ * forms are), and in base64 (RFC 4648, both alphabets) at each of the three places a byte can have in
+ * it. Empty for values below `maskedMin`.
+ */
+export function patternsOf(value: string): Uint8Array[] {
+  const encoder = new TextEncoder()
+  const bytes = encoder.encode(value)
+  if (bytes.length < maskedMin) return []
+  const escaped = percentEncoded(bytes)
+  const texts = new Set([
+    value,
+    JSON.stringify(value).slice(1, -1),
+    ...[encodeURIComponent(value.toWellFormed()), escaped],
+    ...[escaped.replaceAll('%20', '+'), escaped.replace(/%../g, (code) => code.toLowerCase())],
+    ...[0, 1, 2].flatMap((at) => base64Core(bytes, at)),
+  ])
+  return [...texts].map((text) => encoder.encode(text))
+}
+
+/** Everything but RFC 3986's unreserved characters. */
+function percentEncoded(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) {
+    const character = String.fromCharCode(byte)
+    const plain = /[A-Za-z0-9._~-]/.test(character)
+    text += plain ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  }
+  return text
+}
+
+/** The characters that depend on nothing but `bytes`, when as many bytes as `at` precede them. */
+function base64Core(bytes: Uint8Array, at: number): string[] {
+  const shifted = new Uint8Array(at + bytes.length)
+  shifted.set(bytes, at)
+  const text = btoa(String.fromCharCode(...shifted))
+  const whole = Math.floor((shifted.length * 8) / 6)
+  const core = text.slice(Math.ceil((at * 8) / 6), whole)
+  return core.length < maskedMin ? [] : [core, core.replaceAll('+', '-').replaceAll('/', '_')]
+}
+
+/** A mask for one stream. Patterns are bytes, none of them empty. */
+export function createMask(patterns: readonly Uint8Array[]): Mask {
+  /** The end of what was pushed, which may be the beginning of a pattern. */
+  let held: Uint8Array = none
+  /** What of it is covered whatever follows. */
+  let carried: Range[] = []
+
+  return {
+    push(piece) {
+      const bytes = held.length === 0 ? piece : joined(held, piece)
+      const ranges = [...carried, ...findAll(bytes, patterns)]
+      const stop = bytes.length - waiting(bytes, patterns)
+      held = stop === bytes.length ? none : bytes.slice(stop)
+      carried = ranges
+        .filter(([, end]) => end > stop)
+        .map(([start, end]) => [Math.max(0, start - stop), end - stop])
+      return cover(bytes, ranges, stop)
+    },
+    end() {
+      const rest = cover(held, carried, held.length)
+      held = none
+      carried = []
+      return rest
+    },
+  }
+}
+
+type Range = readonly [start: number, end: number]
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const both = new Uint8Array(first.length + second.length)
+  both.set(first)
+  both.set(second, first.length)
+  return both
+}
+
+/** Where patterns stand; also those that overlap. */
+function findAll(bytes: Uint8Array, patterns: readonly Uint8Array[]): Range[] {
+  const ranges: Range[] = []
+  for (const pattern of patterns) {
+    const last = bytes.length - pattern.length
+    for (let at = bytes.indexOf(pattern[0]!); at >= 0 && at <= last; ) {
+      if (matches(bytes, at, pattern, pattern.length)) ranges.push([at, at + pattern.length])
+      at = bytes.indexOf(pattern[0]!, at + 1)
+    }
+  }
+  return ranges
+}
+
+function matches(bytes: Uint8Array, at: number, pattern: Uint8Array, length: number): boolean {
+  for (let i = length - 1; i >= 0; i--) if (bytes[at + i] !== pattern[i]) return false
+  return true
+}
+
+/** How many bytes at the end are the beginning of a pattern, and not all of it. */
+function waiting(bytes: Uint8Array, patterns: readonly Uint8Array[]): number {
+  let most = 0
+  for (const pattern of patterns) {
+    const from = Math.max(0, bytes.length - pattern.length + 1)
+    let at = bytes.indexOf(pattern[0]!, from)
+    while (at >= 0 && bytes.length - at > most) {
+      if (matches(bytes, at, pattern, bytes.length - at)) most = bytes.length - at
+      at = bytes.indexOf(pattern[0]!, at + 1)
+    }
+  }
+  return most
+}
+
+/** The bytes before `stop`, with the ranges covered. The same object where nothing is to be covered. */
+function cover(bytes: Uint8Array, ranges: readonly Range[], stop: number): Uint8Array {
+  const output = stop === bytes.length ? bytes : bytes.subarray(0, stop)
+  const inside = ranges.filter(([start]) => start < stop)
+  if (inside.length === 0) return output
+  const copy = output.slice()
+  for (const [start, end] of inside) copy.fill(asterisk, start, end)
+  return copy
+}
