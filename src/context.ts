@@ -527,6 +527,47 @@ export class HopFault extends Error {
  */
 export type Forward = (hop: Hop, exchange: Exchange) => Promise<Response>
 
+// ---- sandbox -------------------------------------------------------------------------------------
+
+/** What a program is written in; `shell` is a POSIX script. */
+export type Compute = 'python' | 'node' | 'shell'
+
+/** A program to run apart from everything, for one tenant. */
+export type SandboxRun = {
+  readonly compute: Compute
+  readonly code: string
+  /** All it finds in its environment, besides PATH, HOME and LANG. Never in an argument. */
+  readonly variables: Readonly<Record<string, string>>
+  readonly timeoutMs: number
+  readonly network: boolean
+}
+
+/** How a program ended. `exitCode` is null where it did not end by itself. */
+export type SandboxEnd = {
+  readonly reason: 'exited' | 'timeout' | 'stopped' | 'failed'
+  readonly exitCode: number | null
+}
+
+/** A program that was started. */
+export type SandboxProcess = {
+  /** Never rejects. */
+  readonly ended: Promise<SandboxEnd>
+  /** What it has written to either stream so far, the values of its variables covered. */
+  output(): { readonly text: string; readonly truncated: boolean }
+  /** Ends it and all that it started. Harmless when it has ended. */
+  stop(): void
+}
+
+/** The sandbox port: a provider of processes that see and reach nothing of this machine. */
+export type Sandbox = {
+  /** Why none can be started here, for the log; null: they can. */
+  readonly unavailable: string | null
+  /** Starts a program. Rejects with a plain Error where that fails; never starts a bare process. */
+  start(run: SandboxRun): Promise<SandboxProcess>
+  /** Ends all that were started. */
+  close(): Promise<void>
+}
+
 // ---- the exchange --------------------------------------------------------------------------------
 
 /** What a runtime knows of one exchange that a `Request` cannot say. */

@@ -15,12 +15,14 @@ const nothing: Installed = {
   redisServer: null,
   pgbouncer: null,
   python3: null,
+  bwrap: null,
 }
 const all: Installed = {
   postgresBin: '/pg/bin',
   redisServer: '/bin/redis-server',
   pgbouncer: '/b',
   python3: '/p',
+  bwrap: '/w',
 }
 
 /** A made-up machine: what is found before and after, and what installing answers. */
@@ -59,7 +61,7 @@ const apt = 'usr/bin/apt-get'
 test('a person without servers is given the one command, and nothing is run', async () => {
   const { answer, said, ran } = await machine({ manager: apt })
   expect(answer).toBe(
-    "PostgreSQL, Redis, PgBouncer and Python 3 are not installed.\nRun: sudo sh -c 'apt-get update && apt-get install -y postgresql redis-server pgbouncer curl python3'",
+    "PostgreSQL, Redis, PgBouncer, Python 3 and bubblewrap are not installed.\nRun: sudo sh -c 'apt-get update && apt-get install -y postgresql redis-server pgbouncer curl python3 bubblewrap'",
   )
   expect([said, ran]).toEqual([[], []])
 })
@@ -73,7 +75,7 @@ test('a machine without a known package manager is told what is missing', async 
 test('an installation that fails says what the package manager said', async () => {
   const { answer } = await machine({ manager: apt, isRoot: true, code: 100 })
   expect(answer).toMatch(
-    /no route to mirror\nPostgreSQL, Redis, PgBouncer and Python 3 are not installed, and that failed/,
+    /no route to mirror\nPostgreSQL, Redis, PgBouncer, Python 3 and bubblewrap are not installed, and that failed/,
   )
 })
 
@@ -92,7 +94,10 @@ test.each([
     expect.stringMatching(/installing with `apt-get update && apt-get install/),
   ])
   expect(ran).toEqual([
-    { sudo, script: expect.stringContaining('postgresql redis-server pgbouncer curl python3') },
+    {
+      sudo,
+      script: expect.stringContaining('postgresql redis-server pgbouncer curl python3 bubblewrap'),
+    },
   ])
 })
 

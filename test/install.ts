@@ -26,20 +26,21 @@ const managers: readonly PackageManager[] = [
       'if [ ! -e "$policy" ]; then trap \'rm -f "$policy"\' EXIT',
       'printf "#!/bin/sh\\nexit 101\\n" > "$policy"; chmod +x "$policy"; fi',
       'apt-get -qq update',
-      'apt-get -qq install -y --no-install-recommends postgresql redis-server pgbouncer curl python3',
+      'apt-get -qq install -y --no-install-recommends postgresql redis-server pgbouncer curl python3 bubblewrap',
     ].join('\n'),
-    command: 'apt-get update && apt-get install -y postgresql redis-server pgbouncer curl python3',
+    command:
+      'apt-get update && apt-get install -y postgresql redis-server pgbouncer curl python3 bubblewrap',
   },
   {
     program: 'sbin/apk',
-    script: 'apk add --quiet postgresql redis pgbouncer curl python3',
-    command: 'apk add postgresql redis pgbouncer curl python3',
+    script: 'apk add --quiet postgresql redis pgbouncer curl python3 bubblewrap',
+    command: 'apk add postgresql redis pgbouncer curl python3 bubblewrap',
   },
   {
     program: 'usr/bin/dnf',
     script:
-      'dnf install -q -y postgresql-server pgbouncer valkey curl python3 || dnf install -q -y postgresql-server pgbouncer redis curl python3',
-    command: 'dnf install -y postgresql-server pgbouncer valkey curl python3',
+      'dnf install -q -y postgresql-server pgbouncer valkey curl python3 bubblewrap || dnf install -q -y postgresql-server pgbouncer redis curl python3 bubblewrap',
+    command: 'dnf install -y postgresql-server pgbouncer valkey curl python3 bubblewrap',
   },
 ]
 
@@ -62,7 +63,7 @@ export function ensureInstalled(host: Host): string | null {
   if (missing === null) return null
   const manager = managers.find(({ program }) => existsSync(join(host.root, program)))
   if (manager === undefined) {
-    return `${missing} not installed, and no package manager known here (apt-get, apk, dnf).\nInstall PostgreSQL, Redis, PgBouncer and Python 3, then run it again.`
+    return `${missing} not installed, and no package manager known here (apt-get, apk, dnf).\nInstall PostgreSQL, Redis, PgBouncer, Python 3 and bubblewrap, then run it again.`
   }
   const help = `Run: ${host.isRoot ? manager.command : `sudo sh -c '${manager.command}'`}`
   if (!host.isRoot && !host.isCi) return `${missing} not installed.\n${help}`
@@ -73,12 +74,19 @@ export function ensureInstalled(host: Host): string | null {
   return still === null ? null : `${still} still not found after installing it.\n${help}`
 }
 
-function missingOf({ postgresBin, redisServer, pgbouncer, python3 }: Installed): string | null {
+function missingOf({
+  postgresBin,
+  redisServer,
+  pgbouncer,
+  python3,
+  bwrap,
+}: Installed): string | null {
   const found = {
     PostgreSQL: postgresBin,
     Redis: redisServer,
     PgBouncer: pgbouncer,
     'Python 3': python3,
+    bubblewrap: bwrap,
   }
   const names = Object.entries(found).flatMap(([name, program]) => (program === null ? [name] : []))
   if (names.length === 0) return null

@@ -71,6 +71,7 @@ describe('findServers', () => {
       redisServer: null,
       pgbouncer: null,
       python3: null,
+      bwrap: null,
     })
     const root = await fakeRoot('usr/lib/postgresql/15/bin/postgres')
     expect(findServers('', root).postgresBin).toBeNull()

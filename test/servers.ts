@@ -22,6 +22,8 @@ export type Installed = {
   readonly pgbouncer: string | null
   /** The language of one of the clients that call the gate. */
   readonly python3: string | null
+  /** Bubblewrap, which makes sandboxes. */
+  readonly bwrap: string | null
 }
 
 export type Server = {
@@ -59,6 +61,7 @@ export function findServers(path = process.env.PATH ?? '', root = '/'): Installe
     redisServer: redisServer ?? null,
     pgbouncer: named('pgbouncer'),
     python3: named('python3'),
+    bwrap: named('bwrap'),
   }
 }
 
