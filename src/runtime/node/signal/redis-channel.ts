@@ -4,8 +4,8 @@
  * lives in one slot.
  *
  * The danger is a connection that is half open. A turn goes out several times a second, so on the
- * connection of turns that shows by itself; the one that only listens is sent a PING with each turn,
- * and is dropped when it stays quiet.
+ * connection of turns that shows by itself; the one that only listens subscribes again as often, and is
+ * dropped when it stays quiet.
  */
 import { Cluster, type Redis } from 'ioredis'
 import { openRedis } from '../../redis-client.ts'
@@ -30,12 +30,13 @@ declare module 'ioredis' {
 
 const timeoutMs = 400
 const againMs = 250
+const listenEveryMs = 400
 /** The version of the record: those who speak another neither read nor hear this one. */
 const version = 1
 
 /**
- * Opens the way to the record of the deployment `scope` (a word) for `node`. Never throws for a server that
- * is away; throws a RangeError when the URL is wrong.
+ * Opens the way to the record of the deployment `scope` for `node`; both are words. Throws a
+ * RangeError when the URL is wrong, and nothing for a server that is away.
  */
 export function redisChannel(url: string, scope: string, node: string, wire: Wire): Channel {
   const target = parseRedisUrl(url)
@@ -45,6 +46,7 @@ export function redisChannel(url: string, scope: string, node: string, wire: Wir
   // A cluster's client has a connection of its own for listening; any other is deaf to commands then.
   const ears = turns instanceof Cluster ? turns : openRedis(target, timeoutMs)
   let listening = false
+  let listenedAt = 0
   let closed = false
 
   keepOpen(turns, () => closed)
@@ -56,27 +58,30 @@ export function redisChannel(url: string, scope: string, node: string, wire: Wir
       listening = false
     })
   }
-  ears.on('ready', () => void listen())
+  ears.on('ready', listen)
   ears.on('message', wire.woken)
 
-  async function listen(): Promise<void> {
-    try {
-      await ears.subscribe(`${key}:all`, `${key}:${node}`)
-      listening = true
-      // Whatever was published before now was not heard.
-      wire.woken()
-    } catch {
-      // With the next turn.
-    }
+  /** Subscribes; where that has been done it asks whether the connection still answers. */
+  function listen(): void {
+    if (ears.status !== 'ready') return
+    listenedAt = performance.now()
+    ears.subscribe(`${key}:all`, `${key}:${node}`).then(
+      () => {
+        if (listening) return
+        listening = true
+        // Whatever was published before now was not heard.
+        wire.woken()
+      },
+      () => {
+        listening = false
+      },
+    )
   }
 
   return {
     name: 'Redis',
     async take(turn) {
-      if (ears.status === 'ready') {
-        if (!listening) void listen()
-        else if (!(ears instanceof Cluster)) ears.ping().catch(() => undefined)
-      }
+      if (performance.now() - listenedAt > listenEveryMs) listen()
       try {
         return readReply(await turns.posternTurn(key, ...argumentsOf(node, turn)))
       } catch (error) {

@@ -7,7 +7,7 @@ import {
   postgresChannel,
 } from '../../../../src/runtime/node/signal/postgres-channel.ts'
 import { redisChannel } from '../../../../src/runtime/node/signal/redis-channel.ts'
-import { createDatabase } from '../../../database.ts'
+import { createDatabase, type TestDatabase } from '../../../database.ts'
 import { maxStaleMs, type SignalDeployment } from '../../../suites/signal.suite.ts'
 
 export const word = (): string => randomBytes(8).toString('hex')
@@ -54,20 +54,36 @@ export function redisDeployment(url: string, scope = word()): SignalDeployment {
   }
 }
 
-/** A deployment in a database of its own; `through` leads to it another way. */
-export async function postgresDeployment(
-  placeOf: (urls: { readonly gatewayUrl: string; readonly ownerUrl: string }) => PostgresPlace,
-): Promise<SignalDeployment & { readonly place: PostgresPlace }> {
-  const database = await createDatabase()
-  const place = placeOf(database)
-  let first = true
-  return {
-    place,
-    open() {
-      const options = { first }
-      first = false
-      return postgresNode(place, options)
-    },
-    drop: database.drop,
+/** Deployments in databases of their own, which are made once and used again by the next test. */
+export class PostgresDeployments {
+  readonly #placeOf: (database: TestDatabase) => PostgresPlace
+  readonly #made: TestDatabase[] = []
+  readonly #free: TestDatabase[] = []
+
+  constructor(placeOf: (database: TestDatabase) => PostgresPlace) {
+    this.#placeOf = placeOf
+  }
+
+  async make(): Promise<SignalDeployment & { readonly place: PostgresPlace }> {
+    const known = this.#free.pop()
+    const database = known ?? (await createDatabase())
+    if (known === undefined) this.#made.push(database)
+    const place = this.#placeOf(database)
+    let first = known === undefined
+    return {
+      place,
+      open() {
+        const options = { first }
+        first = false
+        return postgresNode(place, options)
+      },
+      drop: async () => {
+        this.#free.push(database)
+      },
+    }
+  }
+
+  async drop(): Promise<void> {
+    for (const database of this.#made.splice(0)) await database.drop()
   }
 }
