@@ -63,7 +63,7 @@ export type Wire = {
 export type Channel = {
   /** For people: `Redis`, `PostgreSQL`. */
   readonly name: string
-  /** Takes a turn. Rejects within about a second when the store does not answer. One at a time. */
+  /** Takes a turn; one at a time. Rejects within a few seconds when the store does not answer. */
   take(turn: Turn): Promise<Answer>
   /** `push`: others wake this node. `lacking`: they should, and cannot. `none`: they never do. */
   pushes(): 'push' | 'lacking' | 'none'

@@ -61,6 +61,7 @@ export class Member implements Signal {
   #leaseEnd = Number.NEGATIVE_INFINITY
   #wallEnd = Number.NEGATIVE_INFINITY
   #running = false
+  #turning: Promise<void> = Promise.resolve()
   #again = false
   #closed = false
   #ready = false
@@ -130,24 +131,29 @@ export class Member implements Signal {
       return { ok: false, detail }
     }
     const pushes = this.#channel.pushes()
-    const how = pushes === 'push' ? 'woken' : `asks every ${aloneMs} ms`
+    const how = pushes === 'push' ? 'is woken' : `asks every ${aloneMs} ms`
     const why = pushes === 'lacking' ? ', for its subscription is down' : ''
-    return { ok: true, detail: `${this.#nodes} live through ${name}; this one ${how}${why}` }
+    return { ok: true, detail: `${this.#nodes} live, through ${name}; this one ${how}${why}` }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#timer)
+    const wasCertain = this.silentMs() === 0
     this.#leaseEnd = Number.NEGATIVE_INFINITY
     const waits = [...this.#open].some((one) => one.waits)
     for (const one of this.#open) this.#settle(one, false)
-    const { node } = this.#options
-    const turn = { heard: this.#heard, entry: this.#unsent.entry(node, waits), first: false }
-    await this.#channel
-      .take({ ...turn, asks: false, awaited: [...this.#owed], leaves: true })
-      .catch(() => undefined)
+    // One turn at a time; what it could not send goes with the last one.
+    await this.#turning
+    if (wasCertain) await this.#leave(waits)
     await this.#channel.close()
+  }
+
+  async #leave(waits: boolean): Promise<void> {
+    const entry = this.#unsent.entry(this.#options.node, waits)
+    const turn = { heard: this.#heard, entry, asks: false, awaited: [...this.#owed] }
+    await this.#channel.take({ ...turn, leaves: true, first: false }).catch(() => undefined)
   }
 
   async #run(): Promise<void> {
@@ -155,7 +161,8 @@ export class Member implements Signal {
     clearTimeout(this.#timer)
     while (this.#again && !this.#closed) {
       this.#again = false
-      await this.#turn()
+      this.#turning = this.#turn()
+      await this.#turning
     }
     this.#running = false
     if (this.#closed) return
