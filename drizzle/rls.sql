@@ -246,3 +246,87 @@ begin
 end $$;
 revoke all on function postern.add_usage(text, jsonb) from public;
 grant execute on function postern.add_usage(text, jsonb) to postern_gateway;
+
+-- The record between nodes holds nothing that must outlive a crash, and a turn every half second of
+-- every node is not worth a write-ahead log. Only where it is still logged: this takes a lock.
+do $$
+declare
+  found regclass;
+begin
+  for found in
+    select c.oid from pg_catalog.pg_class c
+    where c.oid in ('postern.signal_state'::regclass, 'postern.signal_nodes'::regclass,
+      'postern.signal_entries'::regclass) and c.relpersistence = 'p'
+  loop
+    execute format('alter table %s set unlogged', found);
+  end loop;
+end $$;
+
+-- A turn of a node with that record: src/runtime/node/signal/channel.ts says what is said and
+-- answered, turn-script.ts beside it does the same in Redis and says when a record is made anew. It
+-- runs as the gateway role in the scope that belongs to no platform. What is notified is empty.
+create or replace function postern.signal_turn(node text, has_heard bigint, life_ms integer,
+    kept integer, new_entry text, asks boolean, leaves boolean, is_first boolean, awaited text[])
+  returns jsonb language plpgsql volatile set search_path = ''
+as $$
+declare
+  now_ms bigint;
+  s postern.signal_state;
+  missed jsonb;
+  other text;
+begin
+  select * into s from postern.signal_state where id = 'state' for update;
+  if not found then
+    insert into postern.signal_state (id) values ('state') on conflict do nothing;
+    select * into strict s from postern.signal_state where id = 'state' for update;
+  end if;
+  now_ms := floor(extract(epoch from clock_timestamp()) * 1000);
+  if now_ms < s.seen_ms and s.seen_ms - now_ms <= 100 then
+    now_ms := s.seen_ms;
+  end if;
+  if s.epoch = 0 or has_heard > s.epoch or now_ms < s.seen_ms
+      or (now_ms - s.seen_ms > life_ms and exists (select from postern.signal_nodes)) then
+    delete from postern.signal_nodes;
+    delete from postern.signal_entries;
+    s.epoch := greatest(now_ms, has_heard + 1, s.epoch + 1);
+    s.born_ms := case when is_first then 0 else now_ms end;
+  end if;
+  delete from postern.signal_nodes n where n.until_ms < now_ms;
+  if has_heard = s.epoch then
+    missed := '[]';
+  elsif has_heard > 0 and s.epoch - has_heard <= kept then
+    select jsonb_agg(e.entry order by e.epoch) into missed
+      from postern.signal_entries e where e.epoch > has_heard
+      having count(*) = s.epoch - has_heard;
+  end if;
+  if new_entry is not null then
+    s.epoch := s.epoch + 1;
+    insert into postern.signal_entries (id, epoch, entry) values (s.epoch::text, s.epoch, new_entry);
+    delete from postern.signal_entries e where e.epoch <= s.epoch - kept;
+    if missed = '[]' then
+      has_heard := s.epoch;
+    end if;
+    perform pg_notify('postern_signal', '');
+  end if;
+  if leaves then
+    delete from postern.signal_nodes n where n.id = node;
+  else
+    insert into postern.signal_nodes (id, heard, until_ms) values (node, has_heard, now_ms + life_ms)
+      on conflict (platform, id) do update set heard = excluded.heard, until_ms = excluded.until_ms;
+  end if;
+  update postern.signal_state set epoch = s.epoch, born_ms = s.born_ms, seen_ms = now_ms
+    where id = 'state';
+  foreach other in array awaited loop
+    perform pg_notify('postern_signal_' || other, '');
+  end loop;
+  return jsonb_build_object('epoch', s.epoch, 'youngMs', greatest(0, s.born_ms + life_ms - now_ms),
+    'nodes', (select count(*) from postern.signal_nodes),
+    'heards', case when asks then coalesce(
+      (select jsonb_agg(n.heard) from postern.signal_nodes n where n.id <> node), '[]') else '[]' end,
+    'entries', missed);
+end $$;
+revoke all on function
+  postern.signal_turn(text, bigint, integer, integer, text, boolean, boolean, boolean, text[]) from public;
+grant execute on function
+  postern.signal_turn(text, bigint, integer, integer, text, boolean, boolean, boolean, text[])
+  to postern_gateway;

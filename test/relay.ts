@@ -1,4 +1,4 @@
-/** A way to a server on loopback that can lose what the server answers, after it was done. */
+/** A way to a server on loopback that can be cut, or lose what the server answers after it was done. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
@@ -9,6 +9,9 @@ export type Relay = {
    * a byte of that answer is passed on. null: no more.
    */
   loseAnswersTo(word: string | null): void
+  /** Cuts every connection, and each that is made from now on, until `mend`. */
+  cut(): void
+  mend(): void
   /** How many answers were lost. */
   lost(): number
   stop(): Promise<void>
@@ -18,8 +21,10 @@ export type Relay = {
 export async function startRelay(to: number): Promise<Relay> {
   let word: string | null = null
   let lost = 0
+  let isCut = false
   const sockets = new Set<Socket>()
   const server = createServer((client) => {
+    if (isCut) return void client.destroy()
     const target = connect(to, '127.0.0.1')
     let awaited = false
     const end = () => {
@@ -52,6 +57,13 @@ export async function startRelay(to: number): Promise<Relay> {
     port,
     loseAnswersTo(next) {
       word = next
+    },
+    cut() {
+      isCut = true
+      for (const socket of sockets) socket.destroy()
+    },
+    mend() {
+      isCut = false
     },
     lost: () => lost,
     async stop() {

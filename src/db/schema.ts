@@ -294,3 +294,56 @@ export const usageBatches = postern.table(
     index('usage_batches_created').on(t.platform, t.createdAt),
   ],
 )
+
+/** What this database is called where several share a place: made once, by the first node. */
+export const deployment = postern.table(
+  'deployment',
+  {
+    ...platformColumns(),
+    id: exactText().notNull(),
+    name: exactText().notNull().default(sql`replace(gen_random_uuid()::text, '-', '')`),
+    createdAt: createdAt(),
+  },
+  (t) => platformTable(t, 'platform_log'),
+)
+
+/**
+ * The record between nodes, where PostgreSQL holds it: see src/runtime/node/signal/channel.ts. Its
+ * three tables are not logged (drizzle/rls.sql): after a crash they are empty, which is found out.
+ */
+export const signalState = postern.table(
+  'signal_state',
+  {
+    ...platformColumns(),
+    id: exactText().notNull(),
+    epoch: count('epoch'),
+    /** Milliseconds since 1970, as in the other two. */
+    bornMs: count('born_ms'),
+    seenMs: count('seen_ms'),
+  },
+  (t) => platformTable(t, 'platform_passing'),
+)
+
+/** The live nodes of the record. */
+export const signalNodes = postern.table(
+  'signal_nodes',
+  {
+    ...platformColumns(),
+    id: exactText().notNull(),
+    heard: count('heard'),
+    untilMs: count('until_ms'),
+  },
+  (t) => platformTable(t, 'platform_passing'),
+)
+
+/** The last entries of the record; the id is the epoch that an entry raised. */
+export const signalEntries = postern.table(
+  'signal_entries',
+  {
+    ...platformColumns(),
+    id: exactText().notNull(),
+    epoch: count('epoch'),
+    entry: exactText().notNull(),
+  },
+  (t) => platformTable(t, 'platform_passing'),
+)

@@ -18,6 +18,8 @@ export function openRedis(target: RedisTarget, timeoutMs: number): Redis | Clust
     // A connection that has gone quiet with calls on it is dropped: its other end may be gone.
     socketTimeout: Math.max(1000, 2 * timeoutMs),
     autoResendUnfulfilledCommands: false,
+    // Who subscribes does it again at `ready`. ioredis 6.0.0 leaves the failure of its own unhandled.
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     // After a failover the old primary answers READONLY; connecting anew finds the new one.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),

@@ -4,7 +4,7 @@
  */
 import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../../config.ts'
-import type { Health, Outcome, Ports } from '../../context.ts'
+import type { Outcome, Ports } from '../../context.ts'
 import { preflightShare } from '../../cors.ts'
 import { createUsageStore } from '../../db/usage.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
@@ -12,14 +12,15 @@ import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import { createMeter } from '../../usage/meter.ts'
-import { localSignal } from '../local-signal.ts'
 import type { RootSecrets } from '../root-secrets.ts'
 import { type AddressGuard, createAddressGuard } from './address-guard.ts'
 import { type EchoServer, startEcho } from './echo.ts'
 import { createFront, type Front } from './front.ts'
+import { healthOf } from './health.ts'
 import type { Log } from './log.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { readReferenceScript } from './reference-script.ts'
+import { type NodeSignal, openSignal } from './signal/open.ts'
 import { openStorage, type Storage } from './storage.ts'
 import { startSweeper } from './sweeper.ts'
 import type { Lookup } from './upstream/connect.ts'
@@ -74,7 +75,7 @@ async function wire(
   lookup: Lookup | undefined,
 ): Promise<Deployment> {
   let config = started
-  const redis = await openRedis(config.storage.redisUrl, log)
+  const [redis, signal] = await openShared(config, storage, log, () => config.keys.staleMs)
   const local = memoryCounter()
   let guard = guardOf(config)
   const preflights = createAddressGuard(preflightShare)
@@ -99,13 +100,13 @@ async function wire(
     tenantSql: storage.tenantSql,
     gatewaySql: storage.gatewaySql,
     counter: redis?.counter ?? local,
-    signal: localSignal(),
+    signal,
     shed: () => false,
     chargeFailure: (clientAddress) => guard.charge(clientAddress),
     forward: createForward(pools),
     chargePreflight: (clientAddress) => preflights.charge(clientAddress),
     defer: deferred.defer,
-    health: () => healthOf(storage, redis, draining),
+    health: () => healthOf(storage, redis, signal, draining),
   }
   const build = ({ platforms, keys, server, management }: Config): Gateway => {
     const built = createGateway(
@@ -158,6 +159,8 @@ async function wire(
     await (await echo)?.close()
     await deferred.settled()
     await Promise.all([meter.close(), sweeper.close()])
+    // Nothing goes by this node's memory any more, so nobody is to wait for it.
+    await signal.close()
     await redis?.close()
     await storage.close()
   }
@@ -262,25 +265,28 @@ async function openRedis(url: string | null, log: Log): Promise<RedisStore | nul
   })
 }
 
-/** Redis down is degraded, for limits say what they do then; without the database no key is proved. */
-async function healthOf(
-  storage: Storage,
-  redis: RedisStore | null,
-  draining: boolean,
-): Promise<Health> {
-  const database = await storage.ping().then(
-    () => ({ ok: true, detail: 'answers' }),
-    () => ({ ok: false, detail: 'does not answer: only keys in memory can be verified' }),
-  )
-  const counting = redis === null || redis.state() === 'ready'
-  const limits = {
-    ok: counting,
-    detail: counting
-      ? 'counted'
-      : 'Redis does not answer: each limit does what its onStoreDown says',
+/** What nodes share, opened at once; when one cannot be, the other is closed again. */
+async function openShared(
+  { storage: places }: Config,
+  { gatewaySql }: Storage,
+  log: Log,
+  maxStaleMs: () => number,
+): Promise<[RedisStore | null, NodeSignal]> {
+  const counting = openRedis(places.redisUrl, log)
+  const hearing = openSignal(places, gatewaySql, {
+    maxStaleMs,
+    onState: (state, cause) => {
+      if (state === 'ready') log.info('the signal between nodes is ready', { cause })
+      else log.warn('the signal between nodes is down', { cause })
+    },
+    warn: (message) => log.warn(message),
+  })
+  try {
+    return await Promise.all([counting, hearing])
+  } catch (error) {
+    for (const opening of [counting, hearing]) {
+      await opening.then((opened) => opened?.close()).catch(() => undefined)
+    }
+    throw error
   }
-  const parts = { database, limits }
-  if (draining) return { status: 'draining', parts }
-  if (!database.ok) return { status: 'unavailable', parts }
-  return { status: counting ? 'ready' : 'degraded', parts }
 }
