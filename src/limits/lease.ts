@@ -16,10 +16,11 @@ import type {
   Counter,
   CounterTree,
   Lender,
+  Lent,
   LimitState,
   Standing,
 } from '../context.ts'
-import { Loan, type Parcel } from './loan.ts'
+import { Loan } from './loan.ts'
 import { join, type Plan, type PlannedCounter, planTree } from './tree.ts'
 import { subWindowMs, validateCost } from './window.ts'
 
@@ -202,56 +203,45 @@ export function leasedCounter(lender: Lender, options: LeasedCounterOptions = {}
     await Promise.allSettled(calls)
   }
 
-  /** Charges the request at the store: what is lacking here, all of it or nothing. */
+  /**
+   * Charges the request at the store, at all counters or none. What this node holds of it goes back
+   * in the same call, and so pays there, at the store's time: also where the store has nothing left.
+   */
   async function charge(at: Prepared, want: number, again: boolean): Promise<Borrowed> {
     const time = now()
-    const { leased } = at
+    const { leased, exact } = at
     const asks: Ask[] = []
-    const paid: Parcel[][] = []
     let lacking = 0
     for (let i = 0; i < leased.length; i++) {
       const one = leased[i]!
       const { loan } = one
+      let extra = 0
       const wanted = !again && loan.note(want, time)
-      if (!at.exact && canPay(one, want, time)) {
-        // Taken before the call, so that no request beside this one spends it too.
-        paid.push(loan.take(want))
-        asks.push(askOf(one, 0, 0, time))
-        continue
+      if (!exact && canPay(one, want, time)) loan.release(want)
+      else {
+        lacking |= 1 << i
+        if (!exact) loan.surrender()
+        if (!exact && wanted) extra = loan.ask(time)
       }
-      lacking |= 1 << i
-      // What is held is too little: it goes back with the call, which then takes all of it.
-      if (!at.exact) loan.surrender()
-      paid.push(nothing)
-      asks.push(askOf(one, want, !at.exact && wanted ? loan.ask(time) : 0, time))
+      asks.push(askOf(one, want, extra, time))
     }
-    const restore = (): void => {
-      const later = now()
-      for (let i = 0; i < leased.length; i++) {
-        for (const parcel of paid[i]!) leased[i]!.loan.put(parcel, later)
-      }
-    }
-    let refusing: number
-    let waitMs: number
+    let answer: Lent
     try {
-      const answer = await lender.lend(leased[0]!.loan.shard, asks)
-      ;({ refusing, waitMs } = answer)
-      settle(leased, asks, answer.standings, time)
+      answer = await lender.lend(leased[0]!.loan.shard, asks)
     } catch (error) {
-      restore()
       giveUp(leased, asks)
       throw error
     }
+    settle(leased, asks, answer.standings, time)
+    const { refusing, waitMs } = answer
     const later = now()
     if (refusing < 0) return { granted: true, states: statesOf(at, later) }
-    restore()
-    if (!at.exact) {
-      // A loan that somebody else asked for may have come meanwhile.
-      if (spend(at, want, later)) return { granted: true, states: statesOf(at, later) }
-      if (!again && canPay(leased[refusing]!, want, later)) return charge(at, want, true)
-      const until = later + Math.min(waitMs, refusalMs, leased[refusing]!.loan.subMs)
-      at.refusal = { want, lacking, refusing, waitMs, from: later, until }
-    }
+    if (exact) return refused(at, refusing, waitMs, later)
+    // A loan that somebody else asked for may have come meanwhile.
+    if (spend(at, want, later)) return { granted: true, states: statesOf(at, later) }
+    if (!again && canPay(leased[refusing]!, want, later)) return charge(at, want, true)
+    const until = later + Math.min(waitMs, refusalMs, leased[refusing]!.loan.subMs)
+    at.refusal = { want, lacking, refusing, waitMs, from: later, until }
     return refused(at, refusing, waitMs, later)
   }
 
@@ -294,8 +284,6 @@ export function leasedCounter(lender: Lender, options: LeasedCounterOptions = {}
     },
   }
 }
-
-const nothing: Parcel[] = []
 
 /**
  * Whether the node's own units pay for a request. Not while more is used than this tree's quota,

@@ -4,7 +4,7 @@
  * only: it asks nobody. Times are milliseconds on the node's own clock.
  *
  * The danger is a unit spent twice, or spent after its time. So a unit is in one place: in a parcel,
- * in `returns`, or taken by a request; and a parcel past its end is emptied before it is looked at.
+ * in `returns`, or gone; and a parcel past its end is emptied before it is looked at.
  */
 import type { Back, Standing } from '../context.ts'
 import { heldSubWindows, subWindowMs } from './window.ts'
@@ -76,13 +76,13 @@ export class Loan {
     this.#takeFrom(want)
   }
 
-  /** As `spend`, and answers what was taken, for a request that may yet come to nothing. */
-  take(want: number): Parcel[] {
+  /** Gives up `want` of at least as many `held` units. */
+  release(want: number): void {
     this.held -= want
-    return this.#takeFrom(want)
+    for (const parcel of this.#takeFrom(want)) this.#keepForReturn(parcel)
   }
 
-  /** Holds units again, or for the first time; those that have ended are given back. */
+  /** Holds units; those that have ended are given back. */
   put({ slot, units, endsAt }: Parcel, now: number): void {
     if (units <= 0) return
     if (endsAt <= now) {
@@ -173,12 +173,12 @@ export class Loan {
 
   /** Whole seconds until some of what is used comes back; 0 when nothing is used. */
   moreSeconds(now: number): number {
-    return this.used === 0 ? 0 : Math.max(1, Math.ceil((this.#moreAt - now) / 1000))
+    return this.used === 0 ? 0 : secondsUntil(this.#moreAt, now)
   }
 
   /** Whole seconds until all of it has. */
   resetSeconds(now: number): number {
-    return this.used === 0 ? 0 : Math.max(1, Math.ceil((this.#resetAt - now) / 1000))
+    return this.used === 0 ? 0 : secondsUntil(this.#resetAt, now)
   }
 
   #takeFrom(want: number): Parcel[] {
@@ -214,5 +214,9 @@ export class Loan {
     return 2 * Math.max(this.#previous, this.#current)
   }
 }
+
+/** At least 1, as something is out. A microsecond less: sums of large times are off by fractions of it. */
+const secondsUntil = (at: number, now: number): number =>
+  Math.max(1, Math.ceil((at - now - 0.001) / 1000))
 
 const noBacks: Back[] = []
