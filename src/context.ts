@@ -367,6 +367,57 @@ export type Counter = {
   close(): Promise<void>
 }
 
+/** Units that were lent in a sub-window, as the store numbers them, and have not been spent. */
+export type Back = { readonly slot: number; readonly units: number }
+
+/** What is asked of one counter. Units are whole numbers >= 0. */
+export type Ask = {
+  /** Unambiguous in its shard; a place and a window length. */
+  readonly key: string
+  readonly windowSeconds: number
+  readonly quota: number
+  /** Taken back first, and kept whatever becomes of the rest. */
+  readonly backs: readonly Back[]
+  /** Charged now, together with the needs of all other counters of the call, or not at all. */
+  readonly need: number
+  /** Lent as far as there is room, if the needs passed; few when little is left, then none. */
+  readonly extra: number
+}
+
+/** Where a counter stands after a call, and what was lent of it. Milliseconds. */
+export type Standing = {
+  /** Units that passed lately or are lent. */
+  readonly used: number
+  /** Until the oldest of them come back; 0 when there are none. */
+  readonly moreMs: number
+  /** Until all have. */
+  readonly resetMs: number
+  readonly lent: number
+  /** What a `Back` names them by. */
+  readonly slot: number
+  /** How long they may be spent, from when the call was made. */
+  readonly validMs: number
+}
+
+/** The answer of a store: the standings in the order of the asks. */
+export type Lent = {
+  /** Which ask could not be met, so that nothing was charged or lent; -1: all were. */
+  readonly refusing: number
+  /** When refused: until the same asks would pass. Infinity: never. */
+  readonly waitMs: number
+  readonly standings: readonly Standing[]
+}
+
+/**
+ * The store below a counter that many nodes share: charges at once, and lends. A call is never made
+ * twice, because the first may have been counted. `lend` rejects with `StoreDown` when the store does
+ * not answer in time; what became of the call is then unknown.
+ */
+export type Lender = {
+  lend(shard: string, asks: readonly Ask[]): Promise<Lent>
+  close(): Promise<void>
+}
+
 /** The store behind a port did not answer. The caller decides by name what that means. */
 export class StoreDown extends Error {
   override readonly name = 'StoreDown'

@@ -103,12 +103,17 @@ const longLimit = () =>
       .enum(['local', 'allow', 'deny'])
       .default('local')
       .describe('When the store is down: count in memory, let pass, or refuse.'),
+    counting: z
+      .enum(['leased', 'exact'])
+      .optional()
+      .describe('leased (the default): nodes borrow units ahead. exact: each request asks Redis.'),
   }).transform(
-    ({ name, quota, window, onStoreDown }): Limit => ({
+    ({ name, quota, window, onStoreDown, counting }): Limit => ({
       name,
       quota,
       windowSeconds: window,
       onStoreDown,
+      ...(counting === undefined ? {} : { counting }),
     }),
   )
 

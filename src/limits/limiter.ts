@@ -22,6 +22,7 @@ import type {
 import { StoreDown } from '../context.ts'
 import type { Refusal } from '../problem.ts'
 import { type HeaderPlan, planHeaders, rateLimitHeaders } from './headers.ts'
+import type { MemoryCounter } from './memory.ts'
 import { type NamedTree, treeFor } from './tree.ts'
 
 /** The verdict, and the RateLimit headers that go with either. `Retry-After` is in the refusal. */
@@ -49,7 +50,7 @@ export type Limiter = {
 export type LimiterOptions = {
   readonly counter: Counter
   /** A counter in memory of this node's own. The same object as `counter` where there is no store. */
-  readonly local: Counter
+  readonly local: MemoryCounter
   /** The part of each quota this node enforces while the store is down: 1 / nodes. */
   readonly nodeShare: number
 }
@@ -70,6 +71,7 @@ const tenantsMax = 1000
 
 /** Builds the limiter. It keeps built trees for as long as their key records are cached elsewhere. */
 export function createLimiter({ counter, local, nodeShare }: LimiterOptions): Limiter {
+  const mirrors = counter !== local
   const entries = new WeakMap<KeyRecord, Map<Route, Map<string | null, Entry>>>()
 
   function entryFor(
@@ -90,10 +92,7 @@ export function createLimiter({ counter, local, nodeShare }: LimiterOptions): Li
 
   /** Counts here too what the store granted, so that an outage does not begin at nothing. */
   function granted(entry: Entry, cost: number, borrowed: Borrowed): Charge {
-    if (borrowed.granted && entry.local !== null) {
-      const mirrored = local.borrow(entry.local.tree, cost)
-      if (mirrored instanceof Promise) mirrored.catch(ignore)
-    }
+    if (mirrors && borrowed.granted && entry.local !== null) local.note(entry.local.tree, cost)
     return answer(entry, entry, cost, borrowed)
   }
 
@@ -117,7 +116,7 @@ export function createLimiter({ counter, local, nodeShare }: LimiterOptions): Li
       const { cost } = route
       if (entry.tree.nodes.length === 0) return { ok: true, headers: {} }
       const borrowed = counter.borrow(entry.tree, cost)
-      if (!(borrowed instanceof Promise)) return answer(entry, entry, cost, borrowed)
+      if (!(borrowed instanceof Promise)) return granted(entry, cost, borrowed)
       return borrowed.then(
         (value) => granted(entry, cost, value),
         (error: unknown) => withoutStore(entry, cost, error),
@@ -125,8 +124,6 @@ export function createLimiter({ counter, local, nodeShare }: LimiterOptions): Li
     },
   }
 }
-
-const ignore = (): void => {}
 
 function prepare(named: NamedTree, nodeShare: number): Entry {
   const { tree, names } = named

@@ -1,26 +1,13 @@
 /**
  * The counter port in this process: for a gateway of one node, and for every node while the shared
- * store is down. It answers without an await.
- *
- * It is exact, so it never drops a count that still matters: counters that hold nothing are let go
- * as new ones come, and when all of `countersMax` hold something a new one is refused with
- * `StoreDown`. Only verified keys and known tenants get here, so a stranger cannot fill it.
+ * store is down. It answers without an await. It is exact, and what holds its memory is ledger.ts's.
  */
 import type { Borrowed, Counter, CounterTree, LimitState } from '../context.ts'
 import { StoreDown } from '../context.ts'
+import { type Held, Ledger } from './ledger.ts'
 import { join, type Plan, planTree } from './tree.ts'
-import {
-  advance,
-  charge,
-  emptyWindow,
-  returnMs,
-  subWindowMs,
-  validateCost,
-  type Window,
-  wholeMs,
-} from './window.ts'
+import { advance, charge, returnMs, validateCost, wholeMs } from './window.ts'
 
-type Held = Window & { readonly key: string; readonly subMs: number; dropped: boolean }
 type Prepared = { readonly plan: Plan; readonly held: Held[] }
 
 export type MemoryCounterOptions = {
@@ -30,41 +17,26 @@ export type MemoryCounterOptions = {
   readonly countersMax?: number
 }
 
-/** A counter whose answers are values. It rejects with `StoreDown` only when it is full. */
-export function memoryCounter(options: MemoryCounterOptions = {}): Counter {
-  const { now = () => performance.now(), countersMax = 200_000 } = options
-  const counts = new Map<string, Held>()
-  const prepared = new WeakMap<CounterTree, Prepared>()
-  let hand = counts.values()
+export type MemoryCounter = Counter & {
+  /**
+   * Counts what another store has granted, at each counter of the tree as far as its quota has room:
+   * no verdict, nothing made. For the time when that store is down.
+   */
+  note(tree: CounterTree, want: number): void
+}
 
-  /** A clock hand: for each count of a new tree, looks at a few and lets go of those that hold nothing. */
-  function sweep(time: number): void {
-    for (let looks = counts.size < countersMax ? 2 : 1000; looks > 0; looks--) {
-      const { value: held, done } = hand.next()
-      if (done) {
-        hand = counts.values()
-        continue
-      }
-      advance(held, held.subMs, time)
-      if (held.used > 0) continue
-      held.dropped = true
-      counts.delete(held.key)
-    }
-  }
+/** A counter whose answers are values. It rejects with `StoreDown` only when it is full. */
+export function memoryCounter(options: MemoryCounterOptions = {}): MemoryCounter {
+  const { now = () => performance.now() } = options
+  const ledger = new Ledger(options.countersMax)
+  const prepared = new WeakMap<CounterTree, Prepared>()
 
   function find(shard: string, plan: Plan, time: number): Held[] | null {
+    ledger.makeRoom(plan.counters.length, time)
     const found: Held[] = []
-    // Before the first of them is found: a later sweep could let go of one that is already in hand.
-    for (const _ of plan.counters) sweep(time)
-    for (const counter of plan.counters) {
-      const key = join(shard) + counter.key
-      let held = counts.get(key)
-      if (held === undefined) {
-        if (counts.size >= countersMax) return null
-        const subMs = subWindowMs(counter.windowSeconds)
-        held = { ...emptyWindow(), key, subMs, dropped: false }
-        counts.set(key, held)
-      }
+    for (const { key, windowSeconds } of plan.counters) {
+      const held = ledger.find(join(shard) + key, windowSeconds)
+      if (held === null) return null
       found.push(held)
     }
     return found
@@ -89,6 +61,18 @@ export function memoryCounter(options: MemoryCounterOptions = {}): Counter {
       const at = prepare(tree, time)
       if (at === null) return Promise.reject(new StoreDown('the memory counter is full'))
       return decide(at, want, time)
+    },
+    note(tree, want) {
+      const time = now()
+      const at = prepare(tree, time)
+      if (at === null) return
+      const { held, plan } = at
+      for (let i = 0; i < held.length; i++) {
+        const window = held[i]!
+        advance(window, window.subMs, time)
+        const units = Math.min(want, plan.counters[i]!.quota - window.used)
+        if (units > 0) charge(window, units)
+      }
     },
     async close() {},
   }

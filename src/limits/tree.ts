@@ -75,6 +75,8 @@ export type PlannedCounter = {
   readonly key: string
   readonly windowSeconds: number
   readonly quota: number
+  /** One of those limits says `exact`: no unit of it is ever lent. */
+  readonly exact: boolean
   /** The limit with that quota, and its node: what a refusal names. */
   readonly limit: Limit
   readonly node: number
@@ -98,10 +100,12 @@ export function planTree(tree: CounterTree): Plan {
     for (const limit of node.limits) {
       const { quota, windowSeconds } = limit
       const key = `${join(node.key)}:${windowSeconds}`
-      const planned = { key, windowSeconds, quota, limit, node: at }
       let counter = counters.findIndex((other) => other.key === key)
-      if (counter < 0) counter = counters.push(planned) - 1
-      else if (quota < counters[counter]!.quota) counters[counter] = planned
+      const known = counters[counter]
+      const exact = limit.counting === 'exact' || known?.exact === true
+      const planned = { key, windowSeconds, quota, exact, limit, node: at }
+      if (known === undefined) counter = counters.push(planned) - 1
+      else counters[counter] = quota < known.quota ? planned : { ...known, exact }
       limits.push({ limit, node: at, counter })
     }
   })

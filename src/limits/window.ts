@@ -9,7 +9,11 @@
  * the window counts in the newest sub-window; after a larger one the count starts over, because
  * units from a future that will not come for hours would otherwise shut the caller out until then.
  *
- * The Lua script of runtime/borrow-script.ts does the same sums; one suite holds both to it.
+ * Units can also be lent: to a node that spends them within this sub-window or the next. They are
+ * counted in the next one, the latest in which they can be spent, and so are held long enough
+ * whenever that is. A borrower that dies needs no clearing up: what it held ages out with the rest.
+ *
+ * The Lua script of runtime/lend-script.ts does the same sums; one suite holds both to it.
  */
 
 /** Into how many sub-windows a window is cut. */
@@ -17,6 +21,9 @@ export const subWindows = 64
 
 /** How many sub-windows a unit is held for, counted from the one it passed in. */
 export const heldSubWindows = subWindows + 1
+
+/** Of what is left, at most one part in so many is lent at once: slices shrink, and the last units go singly. */
+export const lentPart = 8
 
 /** The largest quota and cost; it fits the counters' 32 bits. */
 export const quotaMax = 1_000_000_000
@@ -50,7 +57,7 @@ const isWhole = (value: unknown, max: number): boolean =>
 
 /** What is held at one place. `slots`: pairs of sub-window index and units, oldest first. */
 export type Window = {
-  /** The newest sub-window that was looked at. */
+  /** The newest sub-window that was looked at. The last of `slots` may be the one after it. */
   index: number
   /** Units held now. */
   used: number
@@ -95,9 +102,47 @@ function forget(window: Window, index: number): void {
 export function charge(window: Window, want: number): void {
   const { slots, index } = window
   window.used += want
-  if (slots.length > 0 && slots[slots.length - 2] === index) slots[slots.length - 1]! += want
+  const last = slots.length - 2
+  const ahead = last >= window.head && slots[last]! > index
+  const at = ahead ? last - 2 : last
+  if (at >= window.head && slots[at] === index) slots[at + 1]! += want
+  else if (ahead) slots.splice(last, 0, index, want)
   else slots.push(index, want)
 }
+
+/**
+ * Lends up to `extra` units of what `quota` leaves; answers how many. They may be spent until the end
+ * of the sub-window after the newest, and are counted in that one. Call `advance` first.
+ */
+export function lend(window: Window, extra: number, quota: number): number {
+  const { slots, index, used } = window
+  const units = Math.min(extra, Math.floor((quota - used) / lentPart))
+  if (units <= 0) return 0
+  window.used += units
+  const last = slots.length - 2
+  if (last >= window.head && slots[last]! > index) slots[last + 1]! += units
+  else slots.push(index + 1, units)
+  return units
+}
+
+/** Takes back units that were lent in sub-window `slot` and not spent; no more than it still holds. */
+export function takeBack(window: Window, slot: number, units: number): void {
+  const { slots } = window
+  for (let at = window.head; at < slots.length; at += 2) {
+    if (slots[at] !== slot) continue
+    const taken = Math.min(units, slots[at + 1]!)
+    window.used -= taken
+    slots[at + 1]! -= taken
+    // An empty pair would be taken for the next units to come back.
+    if (slots[at + 1] === 0) slots.splice(at, 2)
+    if (window.head === slots.length) forget(window, window.index)
+    return
+  }
+}
+
+/** For how long units lent at `now` may be spent, in milliseconds: one to two sub-windows. */
+export const lentMs = (subMs: number, now: number): number =>
+  (Math.floor(now / subMs) + 2) * subMs - now
 
 /**
  * Milliseconds from `now` until `units` of those held have come back. 0 when nothing is held. More

@@ -3,7 +3,7 @@ import { StoreDown } from '../../src/context.ts'
 import { memoryCounter } from '../../src/limits/memory.ts'
 import { counterSuite, limit, treeOf } from '../suites/counter.suite.ts'
 
-counterSuite('memory', (clock) => memoryCounter({ now: () => clock.ms }), 300)
+counterSuite('memory', (clock) => memoryCounter({ now: () => clock.ms }), { runs: 300 })
 
 describe('memory', () => {
   const tree = (key: string, quota = 2) => ({

@@ -16,7 +16,7 @@ counterSuite(
     const options = { timeoutMs: 10_000, now: () => clock.ms * 1000 }
     return (await connectRedis(cluster.url, options)).counter
   },
-  10,
+  { runs: 10 },
 )
 
 describe('Redis Cluster', () => {

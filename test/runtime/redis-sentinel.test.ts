@@ -17,7 +17,7 @@ counterSuite(
     const options = { timeoutMs: 10_000, now: () => clock.ms * 1000 }
     return (await connectRedis(set.url, options)).counter
   },
-  10,
+  { runs: 10 },
 )
 
 /** Ends the primary in some way; counting stops, and goes on at the replica. */

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { afterEach, describe, expect, it } from 'vitest'
 import { StoreDown } from '../../src/context.ts'
 import {
@@ -6,9 +7,13 @@ import {
   type RedisStore,
   RedisUnfit,
 } from '../../src/runtime/node/redis.ts'
+import { openRedis } from '../../src/runtime/redis-client.ts'
+import { defineLend, redisLender } from '../../src/runtime/redis-lender.ts'
+import { parseRedisUrl } from '../../src/runtime/redis-url.ts'
 import { ask, until } from '../redis.ts'
 import { type Server, startRedis } from '../servers.ts'
-import { counterSuite, limit, treeOf } from '../suites/counter.suite.ts'
+import { type Clock, counterSuite, exactLimit, limit, treeOf } from '../suites/counter.suite.ts'
+import { lenderSuite } from '../suites/lender.suite.ts'
 
 const patient: RedisOptions = { timeoutMs: 10_000 }
 
@@ -18,9 +23,18 @@ const sharedUrl = (): string => {
   return url
 }
 
-counterSuite('Redis', async (clock) => {
+const patiently = async (clock: Clock) => {
   const { counter } = await connectRedis(sharedUrl(), { ...patient, now: () => clock.ms * 1000 })
   return counter
+}
+counterSuite('Redis', patiently, { floodMs: 5 })
+counterSuite('Redis', patiently, { counting: 'exact', floodMs: 5 })
+lenderSuite('Redis', async (clock) => {
+  const client = openRedis(parseRedisUrl(sharedUrl()), 10_000)
+  defineLend(client)
+  await once(client, 'ready')
+  const { lend } = redisLender(client, (_, call) => call(), { now: () => clock.ms * 1000 })
+  return { lend, close: async () => client.disconnect() }
 })
 
 describe('Redis', () => {
@@ -42,6 +56,7 @@ describe('Redis', () => {
   })
 
   const tree = (quota = 100) => treeOf({ key: 'one', limits: [limit(quota, 60)] })
+  const exactTree = (quota = 100) => treeOf({ key: 'one', limits: [exactLimit(quota, 60)] })
   const commands = async (server: Server, name: string): Promise<number> => {
     const stats = await ask(server, 'INFO commandstats')
     return Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
@@ -66,13 +81,13 @@ describe('Redis', () => {
     expect(await commands(server, 'time')).toBe(1)
   })
 
-  it('one request is one script call, whatever its tree', async () => {
+  it('where one limit is exact, one request is one script call, whatever its tree', async () => {
     const server = await boot()
     const { counter } = await connect(server.url, patient)
     const wide = treeOf(
-      { key: 'tenant', limits: [limit(10, 60), limit(5, 1)] },
-      { key: 'key', limits: [limit(10, 60)] },
-      { key: 'route', limits: [limit(10, 60)] },
+      { key: 'tenant', limits: [limit(1000, 60), limit(500, 1)] },
+      { key: 'key', limits: [limit(1000, 60)] },
+      { key: 'route', limits: [exactLimit(1000, 60)] },
     )
     for (let i = 0; i < 3; i++) await counter.borrow(wide, 1)
     expect((await commands(server, 'eval')) + (await commands(server, 'evalsha'))).toBe(3)
@@ -90,7 +105,7 @@ describe('Redis', () => {
   it('L18: SCRIPT FLUSH loses no call and no count', async () => {
     const server = await boot()
     const { counter } = await connect(server.url, patient)
-    const one = tree(1000)
+    const one = exactTree(1000)
     for (let i = 0; i < 10; i++) {
       const some = await Promise.all(Array.from({ length: 20 }, () => counter.borrow(one, 1)))
       expect(some.filter(({ granted }) => granted)).toHaveLength(20)
@@ -193,7 +208,7 @@ describe('Redis', () => {
   it('L5: a frozen server costs its deadline a few times, then nothing, and heals', async () => {
     const server = await boot()
     const store = await connect(server.url, { failuresMax: 3 })
-    const one = tree()
+    const one = exactTree()
     await store.counter.borrow(one, 1)
     process.kill(server.pid(), 'SIGSTOP')
     const took: number[] = []
@@ -260,7 +275,7 @@ describe('Redis', () => {
   it('L7: a call whose connection was lost is not sent again', async () => {
     const server = await boot()
     const store = await connect(server.url)
-    const one = tree(1000)
+    const one = exactTree(1000)
     let granted = 0
     let asked = 0
     for (let i = 0; i < 20; i++) {

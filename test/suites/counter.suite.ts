@@ -1,7 +1,8 @@
 /**
- * What every counter must do, whatever it counts in. `make` gives a counter that reads its time, in
- * milliseconds, from `clock.ms`; each test works in a shard of its own. Where a call is slow, fewer
- * `runs` of the properties and a longer `floodMs` between two calls of a flood keep it short.
+ * What every counter must do, whatever it counts in, and whether its limits are leased or exact.
+ * `make` gives a counter that reads its time, in milliseconds, from `clock.ms`; each test works in a
+ * shard of its own. Where a call is slow, fewer `runs` of the properties and a longer `floodMs`
+ * between two calls of a flood keep it short.
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -9,11 +10,19 @@ import type { Borrowed, Counter, CounterTree, Limit } from '../../src/context.ts
 
 export type Clock = { ms: number }
 
-export const limit = (quota: number, windowSeconds: number, name = 'limit'): Limit => ({
+const leasedLimit = (quota: number, windowSeconds: number, name = 'limit'): Limit => ({
   name,
   quota,
   windowSeconds,
   onStoreDown: 'local',
+})
+
+/** What nothing is said of is leased. */
+export const limit = leasedLimit
+
+export const exactLimit = (...args: Parameters<typeof leasedLimit>): Limit => ({
+  ...leasedLimit(...args),
+  counting: 'exact',
 })
 
 let shards = 0
@@ -25,13 +34,21 @@ export const treeOf = (...nodes: CounterTree['nodes']): CounterTree => ({
 
 const single = (...limits: Limit[]): CounterTree => treeOf({ key: 'one', limits })
 
+export type CounterSuiteOptions = {
+  readonly counting?: 'leased' | 'exact'
+  readonly runs?: number
+  readonly floodMs?: number
+}
+
 export function counterSuite(
   name: string,
   make: (clock: Clock) => Counter | Promise<Counter>,
-  runs = 30,
-  floodMs = 1,
+  { counting = 'leased', runs = 30, floodMs = 1 }: CounterSuiteOptions = {},
 ): void {
-  describe(`${name} is a counter`, () => {
+  const limit = counting === 'exact' ? exactLimit : leasedLimit
+  /** For how many milliseconds of a window of one second a unit is held at most. */
+  const heldMs = 1000 * (counting === 'exact' ? 65 / 64 : 66 / 64)
+  describe(`${name} is a counter, ${counting}`, () => {
     const clock = { ms: 1_800_000_000_000 }
     let counter: Counter | undefined
     beforeAll(async () => {
@@ -83,8 +100,7 @@ export function counterSuite(
             clock.ms += stepMs
             const { granted } = await borrow(tree, want)
             if (granted) passed.push({ at: clock.ms, units: want })
-            else
-              expect(unitsWithin(passed, clock.ms, 1000 * (65 / 64)) + want).toBeGreaterThan(quota)
+            else expect(unitsWithin(passed, clock.ms, heldMs) + want).toBeGreaterThan(quota)
           }
           for (const { at } of passed)
             expect(unitsWithin(passed, at, 1000)).toBeLessThanOrEqual(quota)
@@ -110,7 +126,7 @@ export function counterSuite(
         if ((await borrow(tree)).granted) granted++
         clock.ms += floodMs
       }
-      // Each unit is held for W to W + W/64: at least 9 whole rounds of 20, at most 10.
+      // Each unit is held for W to W + W/32 at most: at least 9 whole rounds of 20, at most 10.
       expect(granted).toBeGreaterThanOrEqual(180)
       expect(granted).toBeLessThanOrEqual(200)
       clock.ms += 1016

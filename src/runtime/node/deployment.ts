@@ -262,6 +262,7 @@ async function openRedis(url: string | null, log: Log): Promise<RedisStore | nul
       if (state === 'ready') log.info('redis is ready', { cause })
       else log.warn('redis is down', { cause })
     },
+    onWarning: (message) => log.warn(message),
   })
 }
 

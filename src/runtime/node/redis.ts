@@ -1,5 +1,6 @@
 /**
- * The counter port on Redis: one script call for a request, whatever its tree.
+ * The counter port on Redis: leased, or one script call for a request, whatever its tree
+ * (limits/lease.ts decides which).
  *
  * Two dangers. ioredis by default waits for ever for a frozen server and sends a command again whose
  * reply was lost, which counts it twice (F10): so nothing is queued while there is no connection,
@@ -10,8 +11,9 @@
 import { Cluster } from 'ioredis'
 import type { Counter } from '../../context.ts'
 import { StoreDown } from '../../context.ts'
+import { leasedCounter } from '../../limits/lease.ts'
 import { evictionFlaw, openRedis } from '../redis-client.ts'
-import { defineBorrow, type Guard, redisCounter } from '../redis-counter.ts'
+import { defineLend, type Guard, redisLender } from '../redis-lender.ts'
 import { parseRedisUrl } from '../redis-url.ts'
 import { Breaker } from './breaker.ts'
 
@@ -20,13 +22,15 @@ export type RedisState = 'ready' | 'down'
 export type RedisOptions = {
   /** Told of each change, with the reason for the log. */
   readonly onState?: (state: RedisState, cause: string) => void
+  /** Told once of what is wrong in Redis and does not stop the counting. */
+  readonly onWarning?: (message: string) => void
   /** How long one call may take. The default of 200 keeps it, with all overhead, under 250 ms. */
   readonly timeoutMs?: number
   /** How many failures in a row open the breaker. */
   readonly failuresMax?: number
   /** How long to wait at boot before going on with the store down. */
   readonly bootMs?: number
-  /** Microseconds in place of the server's clock. Tests alone pass it. */
+  /** Microseconds in place of the server's clock and this node's. Tests alone pass it. */
   readonly now?: () => number
 }
 
@@ -50,7 +54,7 @@ export class RedisUnfit extends Error {
 export async function connectRedis(url: string, options: RedisOptions = {}): Promise<RedisStore> {
   const { onState, timeoutMs = 200, failuresMax = 5, bootMs = 2000 } = options
   const client = openRedis(parseRedisUrl(url), timeoutMs)
-  defineBorrow(client)
+  defineLend(client)
   const breakers = new Map<string, Breaker>()
   let usable = false
   let closed = false
@@ -109,7 +113,7 @@ export async function connectRedis(url: string, options: RedisOptions = {}): Pro
         timeoutMs,
         failuresMax,
         probeEveryMs,
-        probe: () => (usable ? counter.probe(shard) : Promise.reject(notConnected)),
+        probe: () => (usable ? lender.probe(shard) : Promise.reject(notConnected)),
         onChange: (_open, cause) => tell(cause),
       })
       breakers.set(name, breaker)
@@ -118,7 +122,8 @@ export async function connectRedis(url: string, options: RedisOptions = {}): Pro
   }
   const guard: Guard = (shard, call) =>
     usable ? breakerFor(shard).run(call) : Promise.reject(notConnected)
-  const counter = redisCounter(client, guard, options.now)
+  const { now, onWarning } = options
+  const lender = redisLender(client, guard, { now, onForeign: onWarning })
   const close = async (): Promise<void> => {
     usable = false
     closed = true
@@ -137,7 +142,14 @@ export async function connectRedis(url: string, options: RedisOptions = {}): Pro
   } finally {
     clearTimeout(giveUp)
   }
-  return { counter: { borrow: counter.borrow, close }, state, close }
+  const counter = leasedCounter(
+    { lend: lender.lend, close },
+    {
+      ...(now === undefined ? {} : { now: () => now() / 1000 }),
+      schedule: (work, afterMs) => setTimeout(work, afterMs).unref(),
+    },
+  )
+  return { counter, state, close: counter.close }
 }
 
 const probeEveryMs = 250

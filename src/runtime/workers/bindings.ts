@@ -8,7 +8,7 @@ import { type Config, parseConfig } from '../../config.ts'
 import type { FieldError } from '../../problem.ts'
 import { parseRedisUrl, type RedisTarget } from '../redis-url.ts'
 import { parsePeppers, parseSecret, type RootSecrets } from '../root-secrets.ts'
-import type { CounterNamespace } from './durable-counter.ts'
+import type { CounterNamespace } from './durable-lender.ts'
 
 /** A Hyperdrive binding. */
 export type Hyperdrive = { readonly connectionString: string }

@@ -7,7 +7,7 @@
  * that was deferred is done, and only then its database clients are closed.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Counter, Ports, Sql } from '../../context.ts'
+import type { Lender, Ports, Sql } from '../../context.ts'
 
 /** What workerd hands a request for work that outlives its answer. */
 export type WorkerContext = { waitUntil(work: Promise<unknown>): void }
@@ -16,7 +16,7 @@ export type WorkerContext = { waitUntil(work: Promise<unknown>): void }
 export type Openers = {
   tenantSql(): Sql
   gatewaySql(): Sql
-  counter(): Counter
+  lender(): Lender
 }
 
 export class Errand {
@@ -26,7 +26,7 @@ export class Errand {
   readonly #open: { close(): Promise<void> }[] = []
   #tenantSql: Sql | null = null
   #gatewaySql: Sql | null = null
-  #counter: Counter | null = null
+  #lender: Lender | null = null
 
   /** `onFailure` is told what became of deferred work that failed. */
   constructor(openers: Openers, onFailure: (cause: string) => void) {
@@ -44,9 +44,9 @@ export class Errand {
     return this.#gatewaySql
   }
 
-  get counter(): Counter {
-    this.#counter ??= this.#closing(this.#openers.counter())
-    return this.#counter
+  get lender(): Lender {
+    this.#lender ??= this.#closing(this.#openers.lender())
+    return this.#lender
   }
 
   #closing<T extends { close(): Promise<void> }>(opened: T): T {
@@ -89,12 +89,14 @@ const sqlOf = (pick: (errand: Errand) => Sql): Sql => ({
 })
 
 /** The ports of a deployment that are another object in every request. */
-export const errandPorts: Pick<Ports, 'tenantSql' | 'gatewaySql' | 'counter' | 'defer'> = {
+export const errandPorts: Pick<Ports, 'tenantSql' | 'gatewaySql' | 'defer'> = {
   tenantSql: sqlOf((errand) => errand.tenantSql),
   gatewaySql: sqlOf((errand) => errand.gatewaySql),
-  counter: {
-    borrow: (tree, want) => currentErrand().counter.borrow(tree, want),
-    async close() {},
-  },
   defer: (work) => currentErrand().defer(work),
+}
+
+/** What the isolate's counter borrows from: each call goes to the store of the request it is made in. */
+export const errandLender: Lender = {
+  lend: (shard, asks) => currentErrand().lender.lend(shard, asks),
+  async close() {},
 }

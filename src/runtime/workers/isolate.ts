@@ -10,6 +10,7 @@ import type { Health } from '../../context.ts'
 import { preflightShare } from '../../cors.ts'
 import { createGateway, type Gateway, type GatewayOptions } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
+import { leasedCounter } from '../../limits/lease.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import type { Refusal } from '../../problem.ts'
 import { Balancers } from '../../proxy/balance.ts'
@@ -18,7 +19,7 @@ import type { RootSecrets } from '../root-secrets.ts'
 import { createAddressCharge } from './address-guard.ts'
 import { createAdmission } from './admission.ts'
 import { readSettings, type Settings, type WorkerEnv } from './bindings.ts'
-import { errandPorts, type Openers } from './errand.ts'
+import { errandLender, errandPorts, type Openers } from './errand.ts'
 import { forward } from './forward.ts'
 import { createWorkerLog, type WorkerLog } from './log.ts'
 import { createOpeners } from './openers.ts'
@@ -54,13 +55,16 @@ export function startIsolate(config: string, handlers: Handlers, env: WorkerEnv)
     publicUrl: null,
     refusal: async () => refusal,
     health: async () => ({ status: 'unavailable', parts: { settings: { ok: false, detail } } }),
-    openers: () => ({ tenantSql: shut, gatewaySql: shut, counter: shut }),
+    openers: () => ({ tenantSql: shut, gatewaySql: shut, lender: shut }),
   }
 }
 
 const shut = (): never => {
   throw new Error('a store was opened without settings')
 }
+
+/** The clock stands still while code runs: loans end that much sooner. Milliseconds. */
+const slackMs = 5
 
 function serve(settings: Settings, handlers: Handlers): Isolate {
   const { config, secrets, oneLogin, redis } = settings
@@ -74,6 +78,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
   const chargePreflight = createAddressCharge(preflightShare)
   const charges = { chargeFailure, chargePreflight }
   const ports = {
+    counter: leasedCounter(errandLender, { defer: errandPorts.defer, slackMs }),
     ...{ ...errandPorts, ...charges, forward, health: admission.health },
     ...{ signal: uncachedSignal(), shed: () => false },
   }

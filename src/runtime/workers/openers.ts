@@ -1,14 +1,14 @@
 /**
- * How a request gets its database clients and its counter. A client belongs to the request that
+ * How a request gets its database clients and what it counts with. A client belongs to the request that
  * opened it and is closed with it; what is pooled is pooled by Hyperdrive, by transaction, so every
  * flight may meet another session (design: the scope goes with each flight and ends with it).
  */
-import type { Counter, Sql } from '../../context.ts'
+import type { Lender, Sql } from '../../context.ts'
 import type { RedisTarget } from '../redis-url.ts'
 import { type Role, type ScopedClient, scopedClient } from '../scoped-client.ts'
 import { createSql } from '../sql.ts'
 import type { Hyperdrive, Settings, WorkerEnv } from './bindings.ts'
-import { durableCounter } from './durable-counter.ts'
+import { durableLender } from './durable-lender.ts'
 import type { Openers } from './errand.ts'
 import type { WorkerLog } from './log.ts'
 
@@ -49,27 +49,27 @@ export function createOpeners(
   }
   const tenant = speakAs('postern_tenant')
   const gateway = speakAs('postern_gateway')
-  const redisCounter = redis === null ? null : lazyRedis(redis)
+  const redisLender = redis === null ? null : lazyRedis(redis, log)
   return (env) => ({
     tenantSql: () => tenant(env.POSTERN_DB ?? env.POSTERN_TENANT_DB, tenantClientsMax),
     gatewaySql: () => gateway(env.POSTERN_DB ?? env.POSTERN_GATEWAY_DB, gatewayClientsMax),
-    counter() {
-      if (redisCounter !== null) return redisCounter()
+    lender() {
+      if (redisLender !== null) return redisLender()
       if (env.POSTERN_COUNTER === undefined) throw new Error('no counter is bound')
-      return durableCounter(env.POSTERN_COUNTER)
+      return durableLender(env.POSTERN_COUNTER)
     },
   })
 }
 
 /** The client of Redis is a third of all the code, and is loaded where it is asked for only. */
-function lazyRedis(target: RedisTarget): () => Counter {
-  const known = { fit: false }
+function lazyRedis(target: RedisTarget, log: WorkerLog): () => Lender {
+  const known = { fit: false, foreign: false }
   return () => {
-    const opening = import('./redis.ts').then(({ openRedisCounter }) =>
-      openRedisCounter(target, known),
+    const opening = import('./redis.ts').then(({ openRedisLender }) =>
+      openRedisLender(target, known, log.warn),
     )
     return {
-      borrow: async (tree, want) => (await opening).borrow(tree, want),
+      lend: async (shard, asks) => (await opening).lend(shard, asks),
       close: async () => (await opening).close(),
     }
   }

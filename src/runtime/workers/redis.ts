@@ -1,25 +1,29 @@
 /**
- * The counter port on Redis from Workers, over TCP: a connection for each request that is charged,
+ * The store operation on Redis from Workers, over TCP: a connection for each request that calls it,
  * because a socket cannot outlive the request that opened it. One script call, as on Node.
  */
-import { type Counter, StoreDown } from '../../context.ts'
+import { type Lender, StoreDown } from '../../context.ts'
 import { evictionFlaw, openRedis } from '../redis-client.ts'
-import { defineBorrow, redisCounter } from '../redis-counter.ts'
+import { defineLend, redisLender } from '../redis-lender.ts'
 import type { RedisTarget } from '../redis-url.ts'
 
 /** For the connection and the call together. */
 const timeoutMs = 1000
 
-/** What an isolate keeps: whether the server has said that it does not evict counters. */
-export type KnownOfRedis = { fit: boolean }
+/** What an isolate keeps: the server has said that it does not evict counters; it was warned of. */
+export type KnownOfRedis = { fit: boolean; foreign: boolean }
 
 /**
- * Opens a connection and a counter on it. It rejects with `StoreDown` when Redis does not answer in
- * time or would evict counters, and with a RangeError for a `want` that is no positive integer.
+ * Opens a connection and a lender on it. It rejects with `StoreDown` when Redis does not answer in
+ * time or would evict counters. `warn` is told once in an isolate of what is wrong in Redis.
  */
-export function openRedisCounter(target: RedisTarget, known: KnownOfRedis): Counter {
+export function openRedisLender(
+  target: RedisTarget,
+  known: KnownOfRedis,
+  warn: (message: string) => void,
+): Lender {
   const client = openRedis(target, timeoutMs)
-  defineBorrow(client)
+  defineLend(client)
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>()
   let failure = new Error('the connection is lost')
   client.once('ready', resolve)
@@ -30,30 +34,35 @@ export function openRedisCounter(target: RedisTarget, known: KnownOfRedis): Coun
   // Nobody may be waiting when it closes.
   ready.catch(() => undefined)
 
-  async function borrowReady(borrow: () => Promise<unknown>): Promise<unknown> {
+  async function callReady(call: () => Promise<unknown>): Promise<unknown> {
     await ready
     if (!known.fit) {
       const flaw = await evictionFlaw(client)
       if (flaw !== null) throw new StoreDown(flaw)
       known.fit = true
     }
-    return borrow()
+    return call()
   }
 
-  const counter = redisCounter(client, async (_shard, borrow) => {
+  async function guard(_shard: string, call: () => Promise<unknown>): Promise<unknown> {
     const { promise: late, reject: giveUp } = Promise.withResolvers<never>()
     const timer = setTimeout(() => giveUp(new StoreDown('Redis is late')), timeoutMs)
     try {
-      return await Promise.race([borrowReady(borrow), late])
+      return await Promise.race([callReady(call), late])
     } catch (error) {
       if (error instanceof StoreDown) throw error
       throw new StoreDown(`Redis: ${error instanceof Error ? error.message : typeof error}`)
     } finally {
       clearTimeout(timer)
     }
-  })
+  }
+
+  const onForeign = (message: string): void => {
+    if (!known.foreign) warn(message)
+    known.foreign = true
+  }
   return {
-    borrow: counter.borrow,
+    lend: redisLender(client, guard, { onForeign }).lend,
     async close() {
       client.disconnect()
     },

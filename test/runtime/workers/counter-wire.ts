@@ -1,10 +1,8 @@
 /** What travels between counter.test.ts on Node and counter-worker.ts in workerd. */
-import type { Borrowed, CounterTree } from '../../../src/context.ts'
+import type { Ask, Lent } from '../../../src/context.ts'
 
-export type Asked = { readonly ms: number; readonly tree: CounterTree; readonly want: number }
-export type Answered =
-  | { readonly borrowed: Borrowed }
-  | { readonly name: string; readonly why: string }
+export type Asked = { readonly ms: number; readonly shard: string; readonly asks: readonly Ask[] }
+export type Answered = { readonly lent: Lent } | { readonly name: string; readonly why: string }
 
 /** JSON knows no numbers like these. */
 const special = ['Infinity', '-Infinity', 'NaN']

@@ -1,18 +1,18 @@
 /**
  * A Worker for tests: the counter's Durable Object, with a clock that the caller sets, behind
- * `durableCounter` as the gateway uses it. A request carries many borrows, which are made at once.
+ * `durableLender` as the gateway uses it. A request carries many calls, which are made at once.
  */
-import type { Borrowed, CounterTree } from '../../../src/context.ts'
+import type { Ask, Lent } from '../../../src/context.ts'
 import { PosternCounter as Real } from '../../../src/runtime/workers/counter-object.ts'
-import { durableCounter } from '../../../src/runtime/workers/durable-counter.ts'
+import { durableLender } from '../../../src/runtime/workers/durable-lender.ts'
 import { type Answered, type Asked, read, write } from './counter-wire.ts'
 
 export class PosternCounter extends Real {
   #ms = 0
 
-  borrowAt(ms: number, tree: CounterTree, want: number): Borrowed | Promise<Borrowed> {
+  lendAt(ms: number, shard: string, asks: readonly Ask[]): Promise<Lent> {
     this.#ms = ms
-    return this.borrow(tree, want)
+    return this.lend(shard, asks)
   }
 
   protected override now(): number {
@@ -23,7 +23,7 @@ export class PosternCounter extends Real {
 type Env = {
   readonly POSTERN_COUNTER: {
     getByName(name: string): {
-      borrowAt(ms: number, tree: CounterTree, want: number): Promise<Borrowed>
+      lendAt(ms: number, shard: string, asks: readonly Ask[]): Promise<Lent>
     }
   }
 }
@@ -32,14 +32,14 @@ export default {
   async fetch(request: Request, env: Env): Promise<Response> {
     // What the test sends.
     const asked = read(await request.text()) as readonly Asked[]
-    const answer = async ({ ms, tree, want }: Asked): Promise<Answered> => {
-      const counter = durableCounter({
+    const answer = async ({ ms, shard, asks }: Asked): Promise<Answered> => {
+      const lender = durableLender({
         getByName: (name) => ({
-          borrow: (...args) => env.POSTERN_COUNTER.getByName(name).borrowAt(ms, ...args),
+          lend: (...args) => env.POSTERN_COUNTER.getByName(name).lendAt(ms, ...args),
         }),
       })
       try {
-        return { borrowed: await counter.borrow(tree, want) }
+        return { lent: await lender.lend(shard, asks) }
       } catch (error) {
         return error instanceof Error
           ? { name: error.name, why: error.message }

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Borrowed, type Counter, StoreDown } from '../../../src/context.ts'
-import { durableCounter } from '../../../src/runtime/workers/durable-counter.ts'
-import { type Clock, counterSuite, limit, treeOf } from '../../suites/counter.suite.ts'
+import { type Lender, type Lent, StoreDown } from '../../../src/context.ts'
+import { leasedCounter } from '../../../src/limits/lease.ts'
+import { durableLender } from '../../../src/runtime/workers/durable-lender.ts'
+import { type Clock, counterSuite, exactLimit, treeOf } from '../../suites/counter.suite.ts'
+import { ask, lenderSuite } from '../../suites/lender.suite.ts'
 import { startWorker, type TestWorker } from '../../worker.ts'
 import { type Answered, type Asked, read, write } from './counter-wire.ts'
 
@@ -15,14 +17,14 @@ afterAll(() => worker?.stop())
 
 type Waiting = Asked & { resolve(answered: Answered): void; reject(error: unknown): void }
 
-/** A counter whose calls of one turn travel together, and are made at once over there. */
-function remote(clock: Clock): Counter {
+/** A lender whose calls of one turn travel together, and are made at once over there. */
+function remote(clock: Clock): Lender {
   let waiting: Waiting[] = []
   async function send(): Promise<void> {
     const all = waiting
     waiting = []
     try {
-      const body = write(all.map(({ ms, tree, want }) => ({ ms, tree, want })))
+      const body = write(all.map(({ ms, shard, asks }) => ({ ms, shard, asks })))
       const response = await fetch(worker.url, { method: 'POST', body })
       // What counter-worker.ts answers.
       const answers = read(await response.text()) as readonly Answered[]
@@ -32,26 +34,26 @@ function remote(clock: Clock): Counter {
     }
   }
   return {
-    async borrow(tree, want): Promise<Borrowed> {
+    async lend(shard, asks): Promise<Lent> {
       const answered = await new Promise<Answered>((resolve, reject) => {
         if (waiting.length === 0) setImmediate(send)
-        waiting.push({ ms: clock.ms, tree, want, resolve, reject })
+        waiting.push({ ms: clock.ms, shard, asks, resolve, reject })
       })
-      if ('borrowed' in answered) return answered.borrowed
-      throw answered.name === 'RangeError'
-        ? new RangeError(answered.why)
-        : new StoreDown(answered.why)
+      if ('lent' in answered) return answered.lent
+      throw new StoreDown(answered.why)
     },
     async close() {},
   }
 }
 
-counterSuite('a Durable Object', remote, 10, 10)
+const leasing = (clock: Clock) => leasedCounter(remote(clock), { now: () => clock.ms })
+lenderSuite('a Durable Object', remote, 20)
+counterSuite('a Durable Object', leasing, { runs: 10, floodMs: 10 })
 
 describe('a Durable Object', () => {
   it('forgets what it counted when it is evicted: one more quota passes, and no more', async () => {
-    const counter = remote({ ms: 1_800_000_000_000 })
-    const tree = treeOf({ key: 'one', limits: [limit(3, 60)] })
+    const counter = leasing({ ms: 1_800_000_000_000 })
+    const tree = treeOf({ key: 'one', limits: [exactLimit(3, 60)] })
     const take = async () => {
       const all = await Promise.all(Array.from({ length: 9 }, () => counter.borrow(tree, 1)))
       return all.filter(({ granted }) => granted).length
@@ -62,18 +64,16 @@ describe('a Durable Object', () => {
   })
 })
 
-describe('durableCounter', () => {
-  const tree = treeOf({ key: 'one', limits: [limit(3, 60)] })
-
+describe('durableLender', () => {
   it('an object that fails is a store that is down', async () => {
-    const borrow = () => Promise.reject(new Error('overloaded'))
-    const counter = durableCounter({ getByName: () => ({ borrow }) })
-    await expect(counter.borrow(tree, 1)).rejects.toThrow(StoreDown)
+    const lend = () => Promise.reject(new Error('overloaded'))
+    const lender = durableLender({ getByName: () => ({ lend }) })
+    await expect(lender.lend('a', [ask({ need: 1 })])).rejects.toThrow(StoreDown)
   })
 
   it('an object that does not answer is a store that is down, after the time allowed', async () => {
-    const borrow = () => new Promise<never>(() => {})
-    const counter = durableCounter({ getByName: () => ({ borrow }) }, 5)
-    await expect(counter.borrow(tree, 1)).rejects.toThrow(StoreDown)
+    const lend = () => new Promise<never>(() => {})
+    const lender = durableLender({ getByName: () => ({ lend }) }, 5)
+    await expect(lender.lend('a', [ask({ need: 1 })])).rejects.toThrow(StoreDown)
   })
 })
