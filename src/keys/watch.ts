@@ -108,13 +108,16 @@ export function createSocketWatch(options: SocketWatchOptions): SocketWatch {
     return group
   }
 
-  function remove({ recheck, sockets }: Group, watched: Watched): void {
-    if (!sockets.delete(watched)) return
+  /** False when it is gone already: two passes may judge one socket. */
+  function remove({ recheck, sockets }: Group, watched: Watched): boolean {
+    if (!sockets.delete(watched)) return false
     size -= 1
     if (sockets.size === 0) groups.delete(recheck.name)
-    if (size > 0) return
-    clearInterval(timer)
-    timer = undefined
+    if (size === 0) {
+      clearInterval(timer)
+      timer = undefined
+    }
+    return true
   }
 
   function begin(work: Promise<void>): void {
@@ -200,8 +203,7 @@ export function createSocketWatch(options: SocketWatchOptions): SocketWatch {
         // What was asked before a change says nothing about it; after it, somebody asks again.
         if (doubts === group.doubts) Object.assign(watched, { goodAt: askedAt, sure: true })
       } else if (code !== 1013 || !mayStay(watched)) {
-        remove(group, watched)
-        watched.socket.close(code, refusal?.code ?? '')
+        if (remove(group, watched)) watched.socket.close(code, refusal?.code ?? '')
       }
     }
   }
@@ -227,7 +229,7 @@ export function createSocketWatch(options: SocketWatchOptions): SocketWatch {
           doubt(group, null)
           begin(judgeDoubted())
         }
-        return () => remove(group, watched)
+        return () => void remove(group, watched)
       }
     },
     heard(change) {

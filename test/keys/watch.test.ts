@@ -23,10 +23,13 @@ function setUp(everyMs = 60_000, platform = platformOf(), slowMs = 60_000) {
   const suspended = new Map<string, TenantRecord>()
   const asked = { tenants: 0 }
   let down: Error | null = null
+  let held: Promise<void> | null = null
   const verifier = createVerifier({
     async findKey(digests) {
-      if (down !== null) throw down
-      return store.findKey(digests)
+      const [fault, found] = [down, store.findKey(digests)]
+      await held
+      if (fault !== null) throw fault
+      return found
     },
     ...{ trust, peppers: { current: 1, versions: new Map([[1, pepper1]]) } },
   })
@@ -66,6 +69,12 @@ function setUp(everyMs = 60_000, platform = platformOf(), slowMs = 60_000) {
       store.put(storedDigest(key, pepper1), recordOf({ ...grants, ...changes })),
     fail: (error: Error | null) => {
       down = error
+    },
+    /** From here on the store reads, and answers when what this answers is called. */
+    hold: () => {
+      const gate = Promise.withResolvers<void>()
+      held = gate.promise
+      return gate.resolve
     },
   }
 }
@@ -223,6 +232,32 @@ describe('V1: a change that is heard', () => {
     await told
     await watch.sweep(Date.now())
     expect([closings, watch.size]).toEqual([['1013 auth/unavailable'], 1])
+  })
+
+  test('V7: is not outdone by an answer that was asked for before it', async () => {
+    const platform = platformOf('plt_one', { ...presets.azotte, tenancy: 'none' })
+    const { issue, open, watch, closings, told, fail, hold } = setUp(60_000, platform)
+    open(issue(), { tenant: null })
+    const answerFirst = hold()
+    const round = watch.sweep(Date.now())
+    fail(new StoreDown('no answer'))
+    const answerSecond = hold()
+    watch.heard(keyChanged())
+    answerFirst()
+    await round
+    answerSecond()
+    await told
+    expect(closings).toEqual(['1013 auth/unavailable'])
+  })
+
+  test('closes a socket once, however many passes judge it', async () => {
+    const { issue, change, open, watch, closings } = setUp()
+    const key = issue()
+    open(key)
+    change(key, { revoked: true })
+    watch.heard(keyChanged())
+    await Promise.all([watch.sweep(Date.now()), watch.sweep(Date.now())])
+    expect(closings).toEqual(['4401 auth/key_revoked'])
   })
 
   test('when some may have been missed, the store being down, closes them after staleMs', async () => {
