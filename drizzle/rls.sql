@@ -40,7 +40,7 @@ as $$
     'permissions', k.permissions, 'restrictions', k.restrictions, 'limits', k.limits,
     'expiresAt', floor(extract(epoch from least(k.expires_at, s.expires_at)) * 1000),
     'revoked', k.revoked_at is not null, 'disabled', k.disabled_at is not null,
-    'pepperVersion', s.pepper_version)
+    'pepperVersion', s.pepper_version, 'replaced', s.superseded_by is not null)
 $$;
 revoke all on function postern.show_key(postern.api_keys, postern.api_key_secrets) from public;
 grant execute on function postern.show_key(postern.api_keys, postern.api_key_secrets)

@@ -57,9 +57,12 @@ export type Config = {
     /** Keys remembered in each process, and keys remembered not to exist. */
     readonly knownMax: number
     readonly unknownMax: number
+    /** How long a known key is not read again while every change is heard. */
     readonly positiveTtlMs: number
     readonly negativeTtlMs: number
-    /** How long a known key works on while the store is away. */
+    /** How much longer it works while the store is away and every change is heard. */
+    readonly outageMs: number
+    /** How long it works cut off from the store and from the other nodes. */
     readonly staleMs: number
     /** For each client address. */
     readonly failures: { readonly count: number; readonly windowSeconds: number }
@@ -141,7 +144,7 @@ function capped(errors: readonly ConfigError[]): readonly ConfigError[] {
 
 function toConfig(file: ConfigFile, installation: Installation): Config {
   const { host, port, ...places } = installation
-  const { cache, positiveTtl, negativeTtl, stale, failures, lookupsPerAddress } = file.keys
+  const { cache, positiveTtl, negativeTtl, outage, stale, failures, lookupsPerAddress } = file.keys
   return {
     platforms: file.platforms.map(toPlatform),
     seeds: file.platforms.map(({ id, seed }) => ({ platform: id, tenants: seed })),
@@ -160,6 +163,7 @@ function toConfig(file: ConfigFile, installation: Installation): Config {
       unknownMax: cache.unknown,
       positiveTtlMs: positiveTtl,
       negativeTtlMs: negativeTtl,
+      outageMs: outage,
       staleMs: stale,
       failures: { count: failures.count, windowSeconds: failures.window },
       lookupsPerAddress,

@@ -236,6 +236,8 @@ export type KeyRecord = {
   readonly disabled: boolean
   /** Which pepper the shown secret is stored under; an older one is written anew on use. */
   readonly pepperVersion: number
+  /** Another secret has taken the place of the shown one, whose first use may start its end. */
+  readonly replaced?: boolean
 }
 
 /** What a publishable key may call, without which key it is: enough to answer a preflight. Frozen. */

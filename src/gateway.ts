@@ -6,7 +6,7 @@
  * before every check has passed. The rooms do not know each other: they meet here.
  */
 import { bodiless, checkBody, readJson } from './body.ts'
-import type { Exchange, Platform, Ports, Principal, Route, Scope, Sql } from './context.ts'
+import type { Change, Exchange, Platform, Ports, Principal, Route, Scope, Sql } from './context.ts'
 import {
   answerHeaders,
   createCors,
@@ -23,6 +23,7 @@ import { credentialOf, principalOf, readCredential } from './keys/authenticate.t
 import { authorize } from './keys/authorize.ts'
 import { createOrigins, type OriginsOptions } from './keys/origins.ts'
 import { createTenants, impliedBy, readTenant, type TenantsOptions } from './keys/tenant.ts'
+import { createTrust, type TrustOptions } from './keys/trust.ts'
 import { createVerifier, type VerifierOptions } from './keys/verify.ts'
 import { createSocketWatch } from './keys/watch.ts'
 import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
@@ -39,8 +40,8 @@ import { isFailedProof, must, refusalOf, Visit } from './visit.ts'
 /** How long what a discarded call wrote may stand. */
 const discardMs = 5000
 
-type Ours = 'findKey' | 'findTenant' | 'findOrigin' | 'rehash' | 'defer'
-type KeysOptions = VerifierOptions & TenantsOptions & OriginsOptions
+type Ours = 'findKey' | 'findTenant' | 'findOrigin' | 'rehash' | 'defer' | 'trust' | 'silentMs'
+type KeysOptions = VerifierOptions & TenantsOptions & OriginsOptions & TrustOptions
 
 export type GatewayOptions = {
   readonly platforms: readonly Platform[]
@@ -64,6 +65,13 @@ export type Gateway = {
   readonly checks: readonly Check[]
   /** Does what falls due by itself, on every platform; to be called every minute or so. */
   sweep(): Promise<void>
+  /**
+   * Forgets what a change in the store has made untrue, before it returns, and has open WebSockets
+   * judged anew; null: everything (the `signal` port's listener). Never throws.
+   */
+  heard(change: Change | null): void
+  /** Another gateway hears from here on: what this one remembers is gone by no more unasked. */
+  retire(): void
 }
 
 /** Builds the gateway. Everything but `ports` is fixed here: a new Config means a new gateway. */
@@ -71,15 +79,18 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   const { platforms, keys, publicUrl } = options
   const root = createRoot(ports.gatewaySql)
   const router = createRouter(platforms)
-  const verifier = createVerifier({ ...keys, ...root, defer: ports.defer })
-  const tenants = createTenants({ ...keys, ...root })
-  const origins = createOrigins({ ...keys, ...root })
+  let isRetired = false
+  const silentMs = () => (isRetired ? Number.POSITIVE_INFINITY : ports.signal.silentMs())
+  const trust = createTrust({ ...keys, silentMs })
+  const verifier = createVerifier({ ...keys, ...root, trust, defer: ports.defer })
+  const tenants = createTenants({ ...keys, ...root, trust })
+  const origins = createOrigins({ ...keys, ...root, trust })
   const cors = createCors({
-    judgeOrigin: (call) => origins.judge(call, Date.now()),
+    judgeOrigin: (call) => origins.judge(call),
     chargePreflight: (clientAddress) => ports.chargePreflight(clientAddress),
   })
   const limiter = createLimiter({ ...options.limits, counter: ports.counter })
-  const watch = createSocketWatch({ ...keys, verifier, tenants, defer: ports.defer })
+  const watch = createSocketWatch({ verifier, tenants, trust, defer: ports.defer })
   const identity = createIdentity(options)
   const proxy = createProxy({
     platforms,
@@ -94,8 +105,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     ...options.management,
     ...{ platforms, router, verifier, binder: tenants, masterKey: options.masterKey },
     ...{ pepper: currentPepper(keys), sql: ports.gatewaySql, defer: ports.defer },
-    forgetKey: verifier.forget,
-    forgetTenants: tenants.forget,
+    announce: (change, waitMs) => ports.signal.announce(change, waitMs),
   })
 
   // The order of checks. The runtime's front has judged the framing: 400 417 431 501. What a room
@@ -124,12 +134,13 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
       if (route === wanted) return preflight(visit, visit.page) // 403 429 503
     }
     const { key } = must(readCredential(headers, platform.scheme, search)) // 400 401
+    const since = watch.changes
     const proof = verifier.verify(key, platform, now, clientAddress)
     const { record } = must(proof instanceof Promise ? await proof : proof) // 401 429 503
     visit.shown(credentialOf(record), record.environment, headers.get('origin'))
     if (visit.page !== null) visit.shows(answerHeaders(visit.page, record.restrictions.origins))
     const sent = must(readTenant(headers, platform.scheme)) // 400
-    const binding = tenants.bind(record, sent.tenant, platform, now)
+    const binding = tenants.bind(record, sent.tenant, platform)
     const { tenant } = must(binding instanceof Promise ? await binding : binding) // 400 403 503
     const principal = visit.as(principalOf(record, tenant))
     const call = { method, path, clientAddress, headers }
@@ -139,7 +150,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const { requestId } = visit.outcome
     if (route.upstream !== null) {
       const onOpen = exchange.upgrade
-        ? watch.opener({ key, platform, tenant, route, call })
+        ? watch.opener({ key, record, platform, tenant, route, call, since })
         : neverOpen
       const facts = { platform, route, principal, method, path, search, requestId, onOpen }
       const answer = proxy.send({ ...facts, ...sentBy(exchange), gate: visit.headers })
@@ -196,7 +207,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const { record } = must(await verifier.verifyNow(key, platform, now, clientAddress)) // 401 429 503
     visit.shown(credentialOf(record), record.environment, headers.get('origin'))
     const sent = must(readTenant(headers, scheme)).tenant ?? impliedBy(record) // 400
-    const bound = sent === null ? null : must(await tenants.bind(record, sent, platform, now)) // 403 503
+    const bound = sent === null ? null : must(await tenants.bind(record, sent, platform)) // 403 503
     const tenant = bound?.tenant ?? null
     visit.as(principalOf(record, tenant))
     const demand = management.demandOf(route, path, platform, record)
@@ -228,6 +239,18 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     },
     refuse: (refusal, exchange) => new Visit(exchange).refuse(refusal, publicUrl ?? ''),
     sweep: management.sweep,
+    heard(change) {
+      if (change === null || change.kind === 'key') {
+        verifier.forget(change?.id)
+        origins.forget()
+      }
+      if (change === null) tenants.forget()
+      else if (change.kind === 'tenant') tenants.forget(change.platform, change.id)
+      watch.heard(change)
+    },
+    retire() {
+      isRetired = true
+    },
   }
 }
 

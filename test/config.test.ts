@@ -507,6 +507,24 @@ describe('the environment', () => {
   })
 })
 
+describe('V4: keys.stale', () => {
+  test.each(['{ stale: 1h, outage: 30min }', '{ stale: 1h }', '{ outage: 30s }'])(
+    'that is longer than keys.outage is refused: %s',
+    (keys) => {
+      const said = 'must not be longer than keys.outage'
+      expect(refused(`${fragment}keys: ${keys}\n`).join()).toContain(said)
+    },
+  )
+
+  test.each(['{ stale: 15min }', '{ stale: 0s, outage: 0s }', '{ stale: 30min, outage: 1h }'])(
+    'that is not is taken: %s',
+    (keys) => {
+      const { staleMs, outageMs } = accepted(`${fragment}keys: ${keys}\n`).keys
+      expect(staleMs).toBeLessThanOrEqual(outageMs)
+    },
+  )
+})
+
 describe('a config', () => {
   test('has the defaults that design and docs state', () => {
     const { platforms, keys, log, server, storage, seeds } = accepted(fragment)
@@ -554,8 +572,9 @@ describe('a config', () => {
     expect(keys).toEqual({
       knownMax: 50_000,
       unknownMax: 20_000,
-      positiveTtlMs: 2000,
+      positiveTtlMs: 60_000,
       negativeTtlMs: 5000,
+      outageMs: 900_000,
       staleMs: 60_000,
       failures: { count: 20, windowSeconds: 60 },
       lookupsPerAddress: 4,

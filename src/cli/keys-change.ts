@@ -7,6 +7,7 @@ import type {
   CreateApiKeyBody,
   IssuedApiKey,
   Postern,
+  Told,
   UpdateApiKeyBody,
 } from '../../sdk/typescript/src/postern.ts'
 import { PosternError } from '../../sdk/typescript/src/postern.ts'
@@ -24,6 +25,7 @@ import {
 } from './command.ts'
 import { connect } from './connect.ts'
 import { keyNamed } from './key-named.ts'
+import { receiptWords, type Waiting, waiting } from './receipt.ts'
 import { relative, shownKey, words } from './table.ts'
 import { confirmed, done, json, next, rehearse, say, type Terminal } from './terminal.ts'
 
@@ -74,7 +76,8 @@ export function keyChanges(keys: Order, terminal: Terminal): void {
   update(keys, terminal)
   rotate(keys, terminal)
   revoke(keys, terminal)
-  for (const verb of ['disable', 'enable'] as const) turn(keys, terminal, verb)
+  disable(keys, terminal)
+  enable(keys, terminal)
 }
 
 function create(keys: Order, terminal: Terminal): void {
@@ -118,7 +121,7 @@ const restrictionNames = ['tenants', 'ips', 'origins', 'referrers', 'endpoints',
 type Lifted = (typeof restrictionNames)[number]
 
 function update(keys: Order, terminal: Terminal): void {
-  power(changing(keys.command('update <key>')))
+  waiting(power(changing(keys.command('update <key>'))))
     .description('change what a key may do; what is not named stays')
     .option('--rename <name>', 'another name')
     .option('--lift <list>', `take away: ${restrictionNames.join(', ')}`, commaList)
@@ -130,7 +133,9 @@ function update(keys: Order, terminal: Terminal): void {
     .action(
       async (
         named: string,
-        options: Changing & PowerOptions & { readonly rename?: string; readonly lift?: string[] },
+        options: Changing &
+          Waiting &
+          PowerOptions & { readonly rename?: string; readonly lift?: string[] },
       ) => {
         const changes = {
           ...(options.rename !== undefined && { name: options.rename }),
@@ -141,8 +146,10 @@ function update(keys: Order, terminal: Terminal): void {
         const client = connect(terminal, options)
         const { id, etag } = await keyNamed(client, named)
         if (options.dryRun) return rehearse(terminal, `PATCH /v1/api-keys/${id}`, changes)
-        const key = await client.apiKeys.update(id, changes, { ifMatch: etag })
+        const { wait } = options
+        const key = await client.apiKeys.update(id, changes, { ifMatch: etag, wait })
         changed(terminal, options, key, 'Changed')
+        say(terminal, `  ${receiptWords(key.receipt, 'in force')}`)
       },
     )
 }
@@ -159,7 +166,12 @@ function lifted(changes: UpdateApiKeyBody, lift: readonly string[]): UpdateApiKe
   return result
 }
 
-function changed(terminal: Terminal, { output }: Changing, key: ApiKey, verb: string): void {
+function changed(
+  terminal: Terminal,
+  { output }: Changing,
+  key: ApiKey | Told<ApiKey>,
+  verb: string,
+): void {
   done(terminal, `${verb} ${key.id} (${key.name}): ${words(key.status)}`)
   if (output === 'json') terminal.out(`${json(key)}\n`)
 }
@@ -196,6 +208,7 @@ function rotate(keys: Order, terminal: Terminal): void {
       }
       const made = await client.apiKeys.rotate(key.id, body)
       issued(terminal, options, made, `Rotated ${made.id} (${made.name})`)
+      if (seconds === 0) say(terminal, `  The old secret is ${receiptWords(made.receipt, 'dead')}`)
       next(terminal, `postern keys show ${made.id}   (shows when the old secret falls silent)`)
     })
 }
@@ -203,16 +216,19 @@ function rotate(keys: Order, terminal: Terminal): void {
 const overlap = (value: string): number => (value === 'now' ? 0 : duration(value))
 
 function revoke(keys: Order, terminal: Terminal): void {
-  changing(keys.command('revoke <key>'))
+  waiting(changing(keys.command('revoke <key>')))
     .description('end a key for good')
-    .examples('postern keys revoke checkout', 'postern keys revoke checkout --yes')
-    .action(async (named: string, options: Changing) => {
+    .examples('postern keys revoke checkout', 'postern keys revoke checkout --yes --wait none')
+    .action(async (named: string, options: Changing & Waiting) => {
       const client = connect(terminal, options)
       const key = await keyNamed(client, named)
       if (options.dryRun) return rehearse(terminal, `POST /v1/api-keys/${key.id}/revoke`)
       const question = `Revoke ${key.name} (${shownKey(key)}) for good? ${await useOf(client, key)}`
       await confirmed(terminal, question, options.yes)
-      changed(terminal, options, await client.apiKeys.revoke(key.id), 'Revoked')
+      const { wait } = options
+      const ended = await client.apiKeys.revoke(key.id, { wait })
+      changed(terminal, options, ended, 'Revoked')
+      say(terminal, `  ${receiptWords(ended.receipt, 'dead')}`)
     })
 }
 
@@ -230,15 +246,28 @@ async function useOf({ apiKeys }: Postern, { id, lastUsedAt }: ApiKey): Promise<
   }
 }
 
-function turn(keys: Order, terminal: Terminal, verb: 'disable' | 'enable'): void {
-  changing(keys.command(`${verb} <key>`))
-    .description(verb === 'disable' ? 'stop a key until it is enabled' : 'let a disabled key work')
-    .examples(`postern keys ${verb} checkout`)
+function disable(keys: Order, terminal: Terminal): void {
+  waiting(changing(keys.command('disable <key>')))
+    .description('stop a key until it is enabled')
+    .examples('postern keys disable checkout')
+    .action(async (named: string, options: Changing & Waiting) => {
+      const client = connect(terminal, options)
+      const { id } = await keyNamed(client, named)
+      if (options.dryRun) return rehearse(terminal, `POST /v1/api-keys/${id}/disable`)
+      const key = await client.apiKeys.disable(id, { wait: options.wait })
+      changed(terminal, options, key, 'Disabled')
+      say(terminal, `  ${receiptWords(key.receipt, 'refused')}`)
+    })
+}
+
+function enable(keys: Order, terminal: Terminal): void {
+  changing(keys.command('enable <key>'))
+    .description('let a disabled key work')
+    .examples('postern keys enable checkout')
     .action(async (named: string, options: Changing) => {
       const client = connect(terminal, options)
       const { id } = await keyNamed(client, named)
-      if (options.dryRun) return rehearse(terminal, `POST /v1/api-keys/${id}/${verb}`)
-      const key = await client.apiKeys[verb](id)
-      changed(terminal, options, key, verb === 'disable' ? 'Disabled' : 'Enabled')
+      if (options.dryRun) return rehearse(terminal, `POST /v1/api-keys/${id}/enable`)
+      changed(terminal, options, await client.apiKeys.enable(id), 'Enabled')
     })
 }

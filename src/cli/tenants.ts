@@ -3,8 +3,9 @@ import type { Tenant } from '../../sdk/typescript/src/postern.ts'
 import { asking, type Changing, changing, count, type Order, pair } from './command.ts'
 import { connect } from './connect.ts'
 import { type Listing, printList } from './list.ts'
+import { receiptWords, type Waiting, waiting } from './receipt.ts'
 import { type Column, relative } from './table.ts'
-import { confirmed, done, json, rehearse, type Terminal } from './terminal.ts'
+import { confirmed, done, json, rehearse, say, type Terminal } from './terminal.ts'
 
 const columns: readonly Column<Tenant>[] = [
   ['ID', ({ id }) => id],
@@ -46,14 +47,16 @@ export function tenantsOrder(program: Order, terminal: Terminal): void {
       },
     )
 
-  changing(tenants.command('suspend <id>'))
+  waiting(changing(tenants.command('suspend <id>')))
     .description('refuse every call for a tenant until it is resumed')
     .examples('postern tenants suspend tenant_abc123')
-    .action(async (id: string, options: Changing) => {
+    .action(async (id: string, options: Changing & Waiting) => {
       const { tenants: api } = connect(terminal, options)
       if (options.dryRun) return rehearse(terminal, `POST /v1/tenants/${id}/suspend`)
       await confirmed(terminal, `Refuse every call for the tenant ${id}?`, options.yes)
-      tell(terminal, options, await api.suspend(id), 'Suspended')
+      const tenant = await api.suspend(id, { wait: options.wait })
+      tell(terminal, options, tenant, 'Suspended')
+      say(terminal, `  ${receiptWords(tenant.receipt, 'refused')}`)
     })
 
   changing(tenants.command('resume <id>'))

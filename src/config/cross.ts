@@ -7,6 +7,7 @@ import { presets } from '../keys/schemes.ts'
 import { isManagementPath } from '../own-paths.ts'
 import { repeated } from './between.ts'
 import { itemsAt, type Seen, valueAt } from './document.ts'
+import { durationMs } from './fields.ts'
 import { upstreamFaults } from './forwarding.ts'
 import type { Fault, Path } from './report.ts'
 import { pathsOf, routeFaults } from './routes.ts'
@@ -29,6 +30,7 @@ export function crossFaults(seen: Seen, around: Around): Fault[] {
       'host',
     ),
     ...unreachable(seen, around.port),
+    ...staleFaults(seen),
     ...platforms.flatMap((path) => managementFaults(seen, path)),
     ...platforms.flatMap((path) => [
       ...schemeFaults(seen, path),
@@ -57,6 +59,16 @@ function unreachable(seen: Seen, deploymentPort: number): Fault[] {
     }
   }
   return faults
+}
+
+/** A node that is cut off from everything cannot be believed for longer than one that hears. */
+function staleFaults(seen: Seen): Fault[] {
+  const msOf = (field: string, preset: string): number =>
+    durationMs(String(valueAt(seen.value, ['keys', field]) ?? preset))
+  if (!(msOf('stale', '1min') > msOf('outage', '15min'))) return []
+  const message = 'must not be longer than keys.outage'
+  const fix = 'lower it, or raise keys.outage (15min where it is not set)'
+  return [{ path: ['keys', 'stale'], message, fix }]
 }
 
 /** Routes that the management API would hide: it is asked first, on its hosts or on all. */

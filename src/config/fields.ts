@@ -44,7 +44,8 @@ const isNamed = (unit: string): unit is keyof typeof unitNames => Object.hasOwn(
 
 const durationPattern = /^(?:0|[1-9][0-9]{0,8})(?:ms|s|min|h|d)$/
 
-function durationMs(value: string): number {
+/** Milliseconds; NaN for what is no duration. */
+export function durationMs(value: string): number {
   const unit = value.replace(/^[0-9]+/, '')
   return isUnit(unit) ? Number.parseInt(value, 10) * unitMs[unit] : Number.NaN
 }

@@ -205,12 +205,17 @@ export const fileSchema = section({
       .prefault({})
       .describe('How many lookups are remembered in each process.'),
     positiveTtl: duration('0s', '1h')
-      .prefault('2s')
-      .describe('How long a revocation may go unseen.'),
+      .prefault('1min')
+      .describe('How long a known key is not read again while every change is heard.'),
     negativeTtl: duration('0s', '1h').prefault('5s').describe('How long a key stays unknown.'),
+    outage: duration('0s', '1d')
+      .prefault('15min')
+      .describe(
+        'How much longer a known key works while the database is away and changes are heard.',
+      ),
     stale: duration('0s', '1d')
       .prefault('1min')
-      .describe('How long a known key works on while the database is away.'),
+      .describe('How long a known key works cut off from the database and from the other nodes.'),
     failures: section({
       count: whole(1, 1_000_000).default(20).describe('Failures before 429.'),
       window: seconds('1d').prefault('1min').describe('Counted over this time.'),

@@ -81,6 +81,7 @@ const keyRecord = z.object({
   revoked: z.boolean(),
   disabled: z.boolean(),
   pepperVersion: z.number(),
+  replaced: z.boolean().optional(),
 })
 
 const keyRules = z.array(

@@ -85,7 +85,9 @@ const silent = `o.quiet_seconds is not null
   and (o.expires_at is null or o.expires_at > statement_timestamp())
   and n.platform = o.platform and n.id = o.superseded_by and n.first_used_at is not null
   and greatest(o.last_used_at, n.first_used_at) + make_interval(secs => o.quiet_seconds)
-    <= statement_timestamp()`
+    <= statement_timestamp()
+  and exists (select from postern.api_keys a
+    where a.platform = o.platform and a.id = o.key_id and a.revoked_at is null)`
 
 const holding = `
   select from postern.api_keys k

@@ -16,6 +16,7 @@ import type { Refusal } from '../problem.ts'
 import { type Demand, permits } from './authorize.ts'
 import { createMemory } from './memory.ts'
 import { type Call, endpointsAllow, isOriginRule } from './restrictions.ts'
+import { createTrust, type Trust } from './trust.ts'
 
 /** A call that a page wants to make. */
 export type OriginCall = Pick<Call, 'method' | 'path' | 'clientAddress'> & {
@@ -29,12 +30,10 @@ export type OriginsOptions = {
   findOrigin(platform: string, origin: string): Promise<readonly KeyRule[]>
   /** Origins held in memory; as many again that no key names. */
   readonly originsMax?: number
-  /** How long an origin that some key names is not looked up again. */
-  readonly positiveTtlMs?: number
-  /** How long an origin that no key names is not looked up again. */
+  /** How long what is known of an origin that some key names may be gone by. */
+  readonly trust?: Trust
+  /** How long an origin that no key names is not looked up again. 0: always. */
   readonly negativeTtlMs?: number
-  /** How much longer a known origin is honoured while the store is down. */
-  readonly staleMs?: number
   /** Lookups of origins that are not in memory, at once, per client address (IPv6: per /64). */
   readonly lookupsPerAddress?: number
   /** How many more may wait per address. */
@@ -49,8 +48,8 @@ export type Origins = {
    * `gateway/overloaded` (503). No promise when it needs no I/O. Rejects only when `findOrigin`
    * breaks otherwise.
    */
-  judge(call: OriginCall, now: number): Refusal | null | Promise<Refusal | null>
-  /** Forgets every origin, so that a change in the store is seen at once. */
+  judge(call: OriginCall): Refusal | null | Promise<Refusal | null>
+  /** Forgets every origin: a change in the store is seen by whoever asks from here on. */
   forget(): void
   /** How much is held: known origins, unknown origins, lookups under way or waiting. */
   sizes(): { readonly known: number; readonly unknown: number; readonly lookups: number }
@@ -87,12 +86,8 @@ export function originAllowedOn(
 
 /** Creates the judge of origins, with a bounded memory of them. */
 export function createOrigins(options: OriginsOptions): Origins {
-  const { findOrigin, originsMax = 5000, negativeTtlMs = 5000 } = options
-  const known = createMemory<readonly KeyRule[]>({
-    entriesMax: originsMax,
-    ttlMs: options.positiveTtlMs ?? 10_000,
-    staleMs: options.staleMs ?? 60_000,
-  })
+  const { findOrigin, originsMax = 5000, negativeTtlMs = 5000, trust = createTrust() } = options
+  const known = createMemory<readonly KeyRule[]>({ entriesMax: originsMax, trust })
   const unknown = createLru<true>(originsMax)
   const turnstile = createTurnstile({
     insideMax: options.lookupsPerAddress ?? 4,
@@ -100,17 +95,19 @@ export function createOrigins(options: OriginsOptions): Origins {
     totalMax: options.lookupsMax ?? 4096,
   })
 
+  let changes = 0
+
   /** null: too many are looked up already. */
-  function find(name: string, { platform, origin, clientAddress }: OriginCall, now: number) {
+  function find(name: string, { platform, origin, clientAddress }: OriginCall) {
     const ask = async () => {
       const rules = await findOrigin(platform.id, origin)
       return rules.length === 0 ? undefined : rules
     }
-    if (known.knows(name, now)) return known.learn(name, now, ask)
+    if (known.knows(name)) return known.learn(name, ask)
     const bucket = addressBucket(clientAddress)
     const turn = turnstile.enter(bucket)
     if (turn === 'full' || turn === 'overfull') return null
-    return known.learn(name, now, async () => {
+    return known.learn(name, async () => {
       try {
         if (turn !== undefined) await turn
         return await ask()
@@ -120,13 +117,17 @@ export function createOrigins(options: OriginsOptions): Origins {
     })
   }
 
-  async function learn(name: string, call: OriginCall, now: number): Promise<Refusal | null> {
+  async function learn(name: string, call: OriginCall): Promise<Refusal | null> {
+    const askedIn = changes
     try {
-      const finding = find(name, call, now)
+      const finding = find(name, call)
       if (finding === null) return overloaded
       const rules = await finding
       if (rules !== undefined) return verdict(rules, call)
-      unknown.set(name, true, now + negativeTtlMs)
+      // Asked before a change, the answer may be older than the key that names it (threats V5).
+      if (negativeTtlMs > 0 && askedIn === changes) {
+        unknown.set(name, true, trust.now() + negativeTtlMs)
+      }
       return notAllowed
     } catch (error) {
       if (error instanceof StoreDown) return unavailable
@@ -135,17 +136,18 @@ export function createOrigins(options: OriginsOptions): Origins {
   }
 
   return {
-    judge(call, now) {
+    judge(call) {
       const { platform, route, origin } = call
       // No key can hold it, or no key may call there: nothing to look up.
       if (!route.classes.includes('publishable') || !isOriginRule(origin)) return notAllowed
       // Neither has a line break, so no two pairs share a name.
       const name = `${platform.id}\n${origin}`
-      const rules = known.get(name, now)
+      const rules = known.get(name)
       if (rules !== undefined) return verdict(rules, call)
-      return unknown.get(name, now) === undefined ? learn(name, call, now) : notAllowed
+      return unknown.get(name, trust.now()) === undefined ? learn(name, call) : notAllowed
     },
     forget() {
+      changes++
       known.forget()
       unknown.clear()
     },

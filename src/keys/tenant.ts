@@ -8,6 +8,7 @@ import { StoreDown } from '../context.ts'
 import type { Refusal } from '../problem.ts'
 import type { HeaderReader } from './authenticate.ts'
 import { createMemory } from './memory.ts'
+import { createTrust, type Trust } from './trust.ts'
 
 export type TenantReading =
   | { readonly ok: true; readonly tenant: string | null }
@@ -50,10 +51,8 @@ export type TenantsOptions = {
   /** The tenant of that id on that platform, or null. Rejects with StoreDown. */
   findTenant(platform: string, tenant: string): Promise<TenantRecord | null>
   readonly entriesMax?: number
-  /** How long a tenant is not looked up again: the longest delay of a suspension. */
-  readonly ttlMs?: number
-  /** How much longer it is taken as it was while the store is down. */
-  readonly staleMs?: number
+  /** How long what is known of a tenant may be gone by. */
+  readonly trust?: Trust
 }
 
 export type Tenants = {
@@ -67,15 +66,14 @@ export type Tenants = {
     record: KeyRecord,
     sent: string | null,
     platform: Platform,
-    now: number,
   ): TenantVerdict | Promise<TenantVerdict>
   /**
    * Asks the store about a tenant that was bound before, whatever is remembered, and has it
    * remembered. Refuses as `bind` does after its lookup. Rejects when `findTenant` breaks.
    */
-  recheck(platform: Platform, tenant: string, now: number): Promise<TenantVerdict>
-  /** Forgets every tenant, so that a change in the store is seen at once. */
-  forget(): void
+  recheck(platform: Platform, tenant: string): Promise<TenantVerdict>
+  /** Forgets every tenant, or one: a change in the store is seen by whoever asks from here on. */
+  forget(platform?: string, tenant?: string): void
 }
 
 /** Creates the binder of tenants, with a bounded memory of them. */
@@ -83,13 +81,12 @@ export function createTenants(options: TenantsOptions): Tenants {
   const { findTenant } = options
   const memory = createMemory<TenantVerdict>({
     entriesMax: options.entriesMax ?? 20_000,
-    ttlMs: options.ttlMs ?? 10_000,
-    staleMs: options.staleMs ?? 60_000,
+    trust: options.trust ?? createTrust(),
   })
 
-  async function ask(how: 'learn' | 'relearn', platform: string, tenant: string, now: number) {
+  async function ask(how: 'learn' | 'relearn', platform: string, tenant: string) {
     try {
-      const verdict = await memory[how](nameOf(platform, tenant), now, async () =>
+      const verdict = await memory[how](nameOf(platform, tenant), async () =>
         judge(await findTenant(platform, tenant)),
       )
       return verdict ?? nobody
@@ -100,18 +97,21 @@ export function createTenants(options: TenantsOptions): Tenants {
   }
 
   return {
-    bind(record, sent, platform, now) {
+    bind(record, sent, platform) {
       const { tenancy } = platform.scheme
       if (tenancy === 'none') return sent === null ? noTenant : tenantless
       const wanted = sent ?? (tenancy === 'implied' ? impliedBy(record) : null)
       if (wanted === null) return missing
       // Before any lookup: a key with a list learns nothing about tenants outside it.
       if (!mayActFor(record, wanted)) return foreign
-      const known = memory.get(nameOf(platform.id, wanted), now)
-      return known ?? ask('learn', platform.id, wanted, now)
+      const known = memory.get(nameOf(platform.id, wanted))
+      return known ?? ask('learn', platform.id, wanted)
     },
-    recheck: (platform, tenant, now) => ask('relearn', platform.id, tenant, now),
-    forget: () => memory.forget(),
+    recheck: (platform, tenant) => ask('relearn', platform.id, tenant),
+    forget(platform, tenant) {
+      if (platform === undefined || tenant === undefined) memory.forget()
+      else memory.forgetName(nameOf(platform, tenant))
+    },
   }
 }
 

@@ -16,6 +16,7 @@ import type { Refusal } from '../problem.ts'
 import { parseKey, wrapDigest } from './format.ts'
 import { createMemory } from './memory.ts'
 import { findPrefix } from './schemes.ts'
+import { createTrust, type Trust } from './trust.ts'
 
 /** A row of the store: the record, and the digest that it was found by. */
 export type FoundKey = { readonly record: KeyRecord; readonly digest: Uint8Array }
@@ -41,12 +42,10 @@ export type VerifierOptions = {
   readonly knownMax?: number
   /** Unknown keys held in memory. They cost an attacker nothing, so they have a bound of their own. */
   readonly unknownMax?: number
-  /** How long a known key is not looked up again: the longest delay of a revocation. */
-  readonly positiveTtlMs?: number
-  /** How long an unknown key is not looked up again. */
+  /** How long what is known of a key may be gone by. Default: it is certain that changes are heard. */
+  readonly trust?: Trust
+  /** How long an unknown key is not looked up again. 0: always. */
   readonly negativeTtlMs?: number
-  /** How much longer a known key is honoured while the store is down, revoked or not. */
-  readonly staleMs?: number
   /** Lookups of keys that are not in memory, at once, per client address (IPv6: per /64). */
   readonly lookupsPerAddress?: number
   /** How many more may wait per address; past that, `auth/too_many_failures`. */
@@ -94,7 +93,10 @@ export type Verifier = {
    * a key revoked a moment ago cannot make another (threats V9). Remembers nothing of a good key.
    */
   verifyNow(key: string, platform: Platform, now: number, clientAddress: string): Promise<Verdict>
-  /** Forgets every key, or all secrets of one, so that a change in the store is seen at once. */
+  /**
+   * Forgets every key, or all secrets of one, and in either case which keys are unknown: a change in
+   * the store is seen by whoever asks from here on.
+   */
   forget(keyId?: string): void
   /** How much is held: known keys, unknown keys, lookups under way or waiting. */
   sizes(): { readonly known: number; readonly unknown: number; readonly lookups: number }
@@ -120,17 +122,16 @@ const noDigest = new Uint8Array(32)
 
 /** Creates a verifier. Throws when the current pepper version is not among the versions. */
 export function createVerifier(options: VerifierOptions): Verifier {
-  const { negativeTtlMs = 5000 } = options
+  const { negativeTtlMs = 5000, trust = createTrust() } = options
   const look = createLookup(options)
-  const known = createMemory<Known>(
-    {
-      entriesMax: options.knownMax ?? 50_000,
-      ttlMs: options.positiveTtlMs ?? 10_000,
-      staleMs: options.staleMs ?? 60_000,
-    },
+  const known = createMemory<Known>({
+    entriesMax: options.knownMax ?? 50_000,
+    trust,
     // Limits, principals and identity tokens hang on the record; they need not be made anew.
-    ({ record: held }, { record: found }) => JSON.stringify(held) === JSON.stringify(found),
-  )
+    same: ({ record: held }, { record: found }) => JSON.stringify(held) === JSON.stringify(found),
+    // The first use of the secret that took its place starts its end, and nobody announces that.
+    isBrief: ({ record }) => record.replaced === true,
+  })
   const unknown = createDigestSet(options.unknownMax ?? 20_000)
   const turnstile = createTurnstile({
     insideMax: options.lookupsPerAddress ?? 4,
@@ -138,11 +139,13 @@ export function createVerifier(options: VerifierOptions): Verifier {
     totalMax: options.lookupsMax ?? 4096,
   })
 
+  let changes = 0
+
   /** Only keys that are not in memory pass the turnstile: a good key is never held up by a flood. */
-  async function find(plain: Uint8Array, name: string, now: number, clientAddress: string) {
-    if (known.knows(name, now)) return known.learn(name, now, () => look(plain))
+  async function find(plain: Uint8Array, name: string, clientAddress: string) {
+    if (known.knows(name)) return known.learn(name, () => look(plain))
     const asking = takeTurn(plain, clientAddress)
-    return typeof asking === 'function' ? known.learn(name, now, asking) : asking
+    return typeof asking === 'function' ? known.learn(name, asking) : asking
   }
 
   async function findNow(plain: Uint8Array, clientAddress: string) {
@@ -167,15 +170,18 @@ export function createVerifier(options: VerifierOptions): Verifier {
   }
 
   async function resolve(
-    finding: Promise<Known | Denied | undefined>,
+    ask: () => Promise<Known | Denied | undefined>,
     plain: Uint8Array,
-    now: number,
     verdictOn: (found: Known) => Verdict,
   ): Promise<Verdict> {
+    const askedIn = changes
     try {
-      const found = await finding
+      const found = await ask()
       if (found !== undefined) return found.ok ? verdictOn(found) : found
-      unknown.add(plain, now + negativeTtlMs)
+      // Asked before a change, the answer may be older than the key (threats V5).
+      if (negativeTtlMs > 0 && askedIn === changes) {
+        unknown.add(plain, trust.now() + negativeTtlMs)
+      }
       return unknownKey
     } catch (error) {
       // A store that is down proves nothing against the key: never a 401, and nothing remembered.
@@ -187,15 +193,17 @@ export function createVerifier(options: VerifierOptions): Verifier {
   return {
     verify(key, platform, now, clientAddress) {
       const name = sha256Name(key)
-      const held = known.get(name, now)
+      const held = known.get(name)
       // Its checksum was right when it came into the memory, under this very string.
       if (held !== undefined) return judge(held, prefixOf(key, platform.scheme), platform, now)
       const parsed = parseKey(key, platform.scheme)
       if (!parsed.ok) return parsed
       const plain = sha256(key)
-      if (unknown.has(plain, now)) return unknownKey
-      return resolve(find(plain, name, now, clientAddress), plain, now, (found) =>
-        judge(found, parsed.prefix, platform, now),
+      if (unknown.has(plain, trust.now())) return unknownKey
+      return resolve(
+        () => find(plain, name, clientAddress),
+        plain,
+        (found) => judge(found, parsed.prefix, platform, now),
       )
     },
     recheck(key, platform) {
@@ -205,8 +213,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
       return {
         name: `${platform.id}\n${name}`,
         ask(now) {
-          const finding = known.relearn(name, now, () => look(plain))
-          return resolve(finding, plain, now, (found) => judge(found, prefix, platform, now))
+          const ask = () => known.relearn(name, () => look(plain))
+          return resolve(ask, plain, (found) => judge(found, prefix, platform, now))
         },
       }
     },
@@ -214,12 +222,15 @@ export function createVerifier(options: VerifierOptions): Verifier {
       const parsed = parseKey(key, platform.scheme)
       if (!parsed.ok) return parsed
       const plain = sha256(key)
-      if (unknown.has(plain, now)) return unknownKey
-      return resolve(findNow(plain, clientAddress), plain, now, (found) =>
-        judge(found, parsed.prefix, platform, now),
+      if (unknown.has(plain, trust.now())) return unknownKey
+      return resolve(
+        () => findNow(plain, clientAddress),
+        plain,
+        (found) => judge(found, parsed.prefix, platform, now),
       )
     },
     forget(keyId) {
+      changes++
       known.forget(keyId === undefined ? undefined : ({ record }) => record.id === keyId)
       // A key made or adopted just now may have been tried before.
       unknown.clear()

@@ -1,27 +1,33 @@
 /**
  * May these WebSockets stay open? A request is judged once and over in moments; a socket stays for
- * days, and the key it was opened with may be revoked the next minute. So while any is open, every
- * key and tenant among them is asked about again, once per key and not per socket.
+ * days, and the key it was opened with may be revoked the next minute. So the sockets of a key or a
+ * tenant are judged when a change of it is heard; while it is not certain that every change is heard,
+ * all of them again and again, once per key and not per socket.
  *
- * The dangers: to hold the key strings themselves for that long; to let a store that is down keep a
- * revoked socket open for ever; and to close everyone's sockets because it was down for a second.
+ * The dangers: to hold the key strings themselves for that long; to miss a change that was heard
+ * while a socket was being opened; to let a store that is down keep a revoked socket open for ever;
+ * and to close everyone's sockets because it was down for a second.
  */
-import type { KeyRecord, OpenSocket, Platform } from '../context.ts'
+import type { Change, KeyRecord, OpenSocket, Platform } from '../context.ts'
 import { problems, type Refusal } from '../problem.ts'
-import { authorize, type Demand, judgedHeaders } from './authorize.ts'
+import { type Demand, judgedHeaders } from './authorize.ts'
 import type { Call } from './restrictions.ts'
-import { mayActFor, type Tenants, type TenantVerdict } from './tenant.ts'
-import type { Recheck, Verdict, Verifier } from './verify.ts'
+import { Round } from './round.ts'
+import type { Tenants } from './tenant.ts'
+import { createTrust, type Trust } from './trust.ts'
+import type { Recheck, Verifier } from './verify.ts'
 
 export type SocketWatchOptions = {
   readonly verifier: Pick<Verifier, 'recheck'>
   readonly tenants: Pick<Tenants, 'recheck'>
+  /** How long what was said last keeps a socket open while the store is down. */
+  readonly trust?: Trust
   /** Takes work that outlives the request, and tells the log when it fails (the `defer` port). */
   defer?(work: Promise<unknown>): void
-  /** Between two rounds. With the time a frame may take to end, a revocation is seen within 2 s. */
+  /** Between two rounds while changes may go unheard: a revocation is then seen within 2 s. */
   readonly everyMs?: number
-  /** How long a socket stays open while the store is down, since that last said it may, or it opened. */
-  readonly staleMs?: number
+  /** Between two rounds while every change is heard: for what was changed around Postern. */
+  readonly slowMs?: number
   /** Keys that are asked about at the same time. */
   readonly atOnce?: number
 }
@@ -29,75 +35,156 @@ export type SocketWatchOptions = {
 /** Who opens a socket: what the request was judged by. */
 export type SocketCaller = {
   readonly key: string
+  readonly record: KeyRecord
   readonly platform: Platform
   /** null only where the platform has no tenants. */
   readonly tenant: string | null
   readonly route: Demand
   readonly call: Call
+  /** What `changes` was before the request was judged. */
+  readonly since: number
 }
 
 export type SocketWatch = {
   /**
    * What to tell when a socket of this caller opens; it answers what to call when it has closed. A
    * socket that may not stay is closed with 4401 (the key), 4403 (the tenant, a permission or a
-   * restriction) or 1013 (nobody could say for `staleMs`), and a code of problem.ts as the reason.
+   * restriction) or 1013 (nobody could say for too long), and a code of problem.ts as the reason.
    * Keeps neither the key nor the request.
    */
   opener(caller: SocketCaller): (socket: OpenSocket) => () => void
-  /** One round at `now` (ms). Rejects, when all have been judged, with what broke on the way. */
+  /**
+   * Judges the sockets that a change concerns, without being waited for; null: all. Where nobody can
+   * say whether a changed key is still good, its sockets are closed.
+   */
+  heard(change: Change | null): void
+  /** How many changes have been heard. */
+  readonly changes: number
+  /** One round of all at `now` (ms). Rejects, when all have been judged, with what broke on the way. */
   sweep(now: number): Promise<void>
   /** Open sockets. */
   readonly size: number
 }
 
-type Watched = Omit<SocketCaller, 'key'> & { readonly socket: OpenSocket; goodAt: number }
-type Group = { readonly recheck: Recheck; readonly sockets: Set<Watched> }
-type Known = Extract<Verdict, { ok: true }>
-
-const foreign: Refusal = Object.freeze({ code: 'tenant/mismatch', cause: 'no longer its tenant' })
-const unavailable: Refusal = Object.freeze({ code: 'auth/unavailable' })
+type Watched = Omit<SocketCaller, 'key' | 'record' | 'since'> & {
+  readonly socket: OpenSocket
+  /** When it was last said to be good, on the clock of `trust`. -Infinity: a change was heard since. */
+  goodAt: number
+  /** Nothing may have been missed since. */
+  sure: boolean
+}
+type Group = {
+  readonly recheck: Recheck
+  readonly sockets: Set<Watched>
+  /** As it was read last. */
+  record: KeyRecord
+  /** How often there was a reason to ask again. */
+  doubts: number
+}
 
 /** Creates a watch over no sockets. It has a timer only while there are any. */
 export function createSocketWatch(options: SocketWatchOptions): SocketWatch {
-  const { verifier, tenants, defer, everyMs = 800, staleMs = 60_000, atOnce = 8 } = options
+  const { verifier, tenants, defer, everyMs = 800, slowMs = 30_000, atOnce = 8 } = options
+  const trust = options.trust ?? createTrust()
   const groups = new Map<string, Group>()
+  const doubted = new Set<Group>()
   let size = 0
+  let changes = 0
   let timer: ReturnType<typeof setInterval> | undefined
-  let sweeping = false
+  let roundAt = 0
+  let isTicking = false
+  let isJudging = false
 
-  function add(recheck: Recheck, watched: Watched): void {
-    const group = groups.get(recheck.name) ?? { recheck, sockets: new Set() }
+  function add(recheck: Recheck, record: KeyRecord, watched: Watched): Group {
+    const held = groups.get(recheck.name)
+    const group = held ?? { recheck, record, sockets: new Set(), doubts: 0 }
     groups.set(recheck.name, group)
     group.sockets.add(watched)
     size += 1
-    timer ??= setInterval(tick, everyMs)
+    if (timer === undefined) {
+      roundAt = trust.now()
+      timer = setInterval(tick, everyMs)
+    }
+    return group
   }
 
-  function remove({ recheck, sockets }: Group, watched: Watched): void {
-    if (!sockets.delete(watched)) return
+  /** False when it is gone already: two passes may judge one socket. */
+  function remove({ recheck, sockets }: Group, watched: Watched): boolean {
+    if (!sockets.delete(watched)) return false
     size -= 1
     if (sockets.size === 0) groups.delete(recheck.name)
-    if (size > 0) return
-    clearInterval(timer)
-    timer = undefined
+    if (size === 0) {
+      clearInterval(timer)
+      timer = undefined
+    }
+    return true
   }
 
-  function tick(): void {
-    if (sweeping) return
-    sweeping = true
-    const work = sweep(Date.now()).finally(() => {
-      sweeping = false
-    })
+  function begin(work: Promise<void>): void {
     if (defer === undefined) work.catch(() => undefined)
     else defer(work)
   }
 
-  async function sweep(now: number): Promise<void> {
+  function tick(): void {
+    if (isTicking) return
+    const now = Date.now()
+    const due = dueAt(now)
+    if (due.length === 0) return
+    isTicking = true
+    begin(
+      judgeAll(due, now).finally(() => {
+        isTicking = false
+      }),
+    )
+  }
+
+  /** All, or those alone whose end comes by itself. */
+  function dueAt(now: number): readonly Group[] {
+    const all = [...groups.values()]
+    if (!trust.certain() || trust.now() - roundAt >= slowMs) {
+      roundAt = trust.now()
+      return all
+    }
+    return all.filter(
+      ({ record: { expiresAt, replaced } }) =>
+        replaced === true || (expiresAt !== null && expiresAt <= now),
+    )
+  }
+
+  /** Has a group judged, if the change concerns it; null: some change may, nobody knows which. */
+  function doubt(group: Group, change: Change | null): void {
+    const concerned = change === null ? [...group.sockets] : concernedBy(change, group)
+    if (concerned.length === 0) return
+    group.doubts += 1
+    doubted.add(group)
+    for (const watched of concerned) {
+      if (change === null) watched.sure = false
+      else watched.goodAt = Number.NEGATIVE_INFINITY
+    }
+  }
+
+  /** One pass at a time; what is doubted meanwhile is judged after it. */
+  async function judgeDoubted(): Promise<void> {
+    if (isJudging) return
+    isJudging = true
+    let broken: unknown = null
+    while (doubted.size > 0) {
+      const due = [...doubted]
+      doubted.clear()
+      await judgeAll(due, Date.now()).catch((error: unknown) => {
+        broken ??= error
+      })
+    }
+    isJudging = false
+    if (broken !== null) throw broken
+  }
+
+  async function judgeAll(due: readonly Group[], now: number): Promise<void> {
     const round = new Round(tenants, now)
-    const waiting = [...groups.values()]
+    const waiting = [...due]
     const work = async (): Promise<void> => {
       for (let group = waiting.pop(); group !== undefined; group = waiting.pop()) {
-        await judgeGroup(group, round)
+        if (group.sockets.size > 0) await judgeGroup(group, round)
       }
     }
     await Promise.all(Array.from({ length: Math.min(atOnce, waiting.length) }, work))
@@ -105,79 +192,64 @@ export function createSocketWatch(options: SocketWatchOptions): SocketWatch {
   }
 
   async function judgeGroup(group: Group, round: Round): Promise<void> {
+    const { doubts } = group
+    const askedAt = trust.now()
     const verdict = await round.orUnavailable(group.recheck.ask(round.now))
+    if (verdict.ok) group.record = verdict.record
     for (const watched of [...group.sockets]) {
       const refusal = verdict.ok ? await round.judge(verdict, watched) : verdict.refusal
       const code = refusal === null ? null : closeCodeOf(refusal)
-      if (code === null) watched.goodAt = round.now
-      else if (code !== 1013 || round.now - watched.goodAt > staleMs) {
-        remove(group, watched)
-        watched.socket.close(code, refusal?.code ?? '')
+      if (code === null) {
+        // What was asked before a change says nothing about it; after it, somebody asks again.
+        if (doubts === group.doubts) Object.assign(watched, { goodAt: askedAt, sure: true })
+      } else if (code !== 1013 || !mayStay(watched)) {
+        if (remove(group, watched)) watched.socket.close(code, refusal?.code ?? '')
       }
     }
   }
 
+  /** Whether a socket stays open though nobody can say whether it may. */
+  function mayStay({ goodAt, sure }: Watched): boolean {
+    const now = trust.now()
+    return sure ? trust.unanswered(goodAt, now) : now - goodAt < trust.staleMs
+  }
+
   return {
-    opener({ key, platform, tenant, route, call }) {
+    opener({ key, record, platform, tenant, route, call, since }) {
       const recheck = verifier.recheck(key, platform)
+      const judgedAt = trust.now()
       const kept = keepCall(call)
       return (socket) => {
         const watched: Watched = {
           ...{ platform, tenant, route, call: kept, socket },
-          goodAt: Date.now(),
+          ...{ goodAt: judgedAt, sure: true },
         }
-        add(recheck, watched)
-        return () => {
-          const group = groups.get(recheck.name)
-          if (group !== undefined) remove(group, watched)
+        const group = add(recheck, record, watched)
+        if (since !== changes) {
+          doubt(group, null)
+          begin(judgeDoubted())
         }
+        return () => void remove(group, watched)
       }
     },
-    sweep,
+    heard(change) {
+      changes += 1
+      for (const group of groups.values()) doubt(group, change)
+      if (doubted.size > 0) begin(judgeDoubted())
+    },
+    get changes() {
+      return changes
+    },
+    sweep: (now) => judgeAll([...groups.values()], now),
     get size() {
       return size
     },
   }
 }
 
-/** The questions of one round: each tenant is asked about once. */
-class Round {
-  readonly now: number
-  broken: unknown = null
-  readonly #tenants: Pick<Tenants, 'recheck'>
-  readonly #asked = new Map<string, Promise<TenantVerdict>>()
-
-  constructor(tenants: Pick<Tenants, 'recheck'>, now: number) {
-    this.#tenants = tenants
-    this.now = now
-  }
-
-  /** What broke says nothing against the caller: it counts as a store that is down. */
-  async orUnavailable<T>(asked: Promise<T>): Promise<T | { ok: false; refusal: Refusal }> {
-    try {
-      return await asked
-    } catch (error) {
-      this.broken ??= error
-      return { ok: false, refusal: unavailable }
-    }
-  }
-
-  /** What a request of this caller would be told now. */
-  async judge({ record }: Known, { platform, tenant, route, call }: Watched) {
-    const bound = tenant === null ? null : await this.#tenant(record, platform, tenant)
-    return bound ?? authorize(record, route, call)
-  }
-
-  async #tenant(record: KeyRecord, platform: Platform, tenant: string): Promise<Refusal | null> {
-    if (!mayActFor(record, tenant)) return foreign
-    // No id has a line break, so no two pairs share a name.
-    const name = `${platform.id}\n${tenant}`
-    const asked =
-      this.#asked.get(name) ?? this.orUnavailable(this.#tenants.recheck(platform, tenant, this.now))
-    this.#asked.set(name, asked)
-    const verdict = await asked
-    return verdict.ok ? null : verdict.refusal
-  }
+function concernedBy({ kind, platform, id }: Change, { record, sockets }: Group): Watched[] {
+  if (kind === 'key') return record.id === id ? [...sockets] : []
+  return [...sockets].filter((one) => one.tenant === id && one.platform.id === platform)
 }
 
 /** RFC 6455 section 7.4.2 leaves 4000 to 4999 to us; 1013 is "try again later" of its registry. */

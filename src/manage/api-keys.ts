@@ -1,7 +1,7 @@
 /**
- * API keys, from their making to their end. A key can make, change and rotate only what is inside its
- * own power (power.ts), and what was changed is forgotten in this process before the answer goes, so
- * that here a revoked key is dead at its next request (threats V7).
+ * API keys: made, shown, changed; what ends and stops them is in key-state.ts. A key can make, change
+ * and rotate only what is inside its own power (power.ts), and what was changed is forgotten by every
+ * node that can be reached before the answer goes (receipt.ts).
  */
 import { z } from '@hono/zod-openapi'
 import type { KeyFilter, StoredKey } from '../db/keys.ts'
@@ -17,11 +17,14 @@ import { changesOf, draftFaults, draftOf } from './key-draft.ts'
 import { kindFields, powerFields, prefixOf } from './key-fields.ts'
 import { etagOf, issuedKeyObject, keyObject, keyStatuses, showKey } from './key-object.ts'
 import { pageOf, pageQuery, platformQuery } from './page.ts'
+import { announced, exampleReceipt, receiptFields, waitMsOf, waitQuery } from './receipt.ts'
 
 export const keyParams = z.object({
   id: z.string().openapi({ description: 'The id of an API key.', example: exampleKey.id }),
 })
 export const onPlatform = fields(platformQuery)
+/** The query of what ends or narrows. */
+export const onPlatformWaiting = fields({ ...platformQuery, ...waitQuery })
 /** A body that may be empty: an operator can name the platform in it. */
 export const emptyBody = {
   content: { 'application/json': { schema: fields({ platform: platformQuery.platform }) } },
@@ -41,10 +44,10 @@ export const ifMatch = z.object({
 
 /** An answer that shows one key. */
 export const one = z.object({ success: z.literal(true), data: keyObject })
-const told = z.object({ success: z.literal(true), message: z.string(), data: keyObject })
+export const held = one.extend(receiptFields)
 const issued = z.object({ success: z.literal(true), data: issuedKeyObject })
 
-const answered = <Schema extends z.ZodType>(
+export const answered = <Schema extends z.ZodType>(
   description: string,
   schema: Schema,
   example: unknown,
@@ -53,8 +56,17 @@ const answered = <Schema extends z.ZodType>(
   content: { 'application/json': { schema, example } },
 })
 const shown = { success: true, data: exampleKey }
-/** What answers a change of a key's state, or reads it. */
-const keyAnswer = (description: string) => ({ 200: answered(description, one, shown), ...refusals })
+const heldExample = { ...shown, ...exampleReceipt }
+/** What answers a change that takes something away. */
+export const heldAnswer = (description: string) => ({
+  200: answered(description, held, heldExample),
+  ...refusals,
+})
+/** What answers another change of a key's state, or reads it. */
+export const keyAnswer = (description: string) => ({
+  200: answered(description, one, shown),
+  ...refusals,
+})
 
 const create = endpoint(
   { asks: 'keys' },
@@ -149,7 +161,7 @@ const change = endpoint(
     tags: ['API keys'],
     request: {
       params: keyParams,
-      query: onPlatform,
+      query: onPlatformWaiting,
       headers: ifMatch,
       body: {
         required: true,
@@ -161,72 +173,14 @@ const change = endpoint(
         },
       },
     },
-    responses: keyAnswer('The key as it is now.'),
+    responses: heldAnswer('The key as it is now.'),
   },
 )
 
-const revoke = endpoint(
-  { asks: 'keys' },
-  {
-    method: 'delete',
-    path: '/api-keys/{id}',
-    operationId: 'deleteApiKey',
-    summary: 'Revoke an API key',
-    description: 'For good. The row stays, for the audit.',
-    tags: ['API keys'],
-    request: { params: keyParams, query: onPlatform },
-    responses: {
-      200: answered('It is revoked.', told, {
-        success: true,
-        message: 'API key revoked successfully',
-        data: { ...exampleKey, status: 'revoked' },
-      }),
-      ...refusals,
-    },
-  },
-)
-
-const act = <const Verb extends 'revoke' | 'disable' | 'enable'>(verb: Verb, summary: string) =>
-  endpoint(
-    { asks: 'keys' },
-    {
-      method: 'post',
-      path: `/api-keys/{id}/${verb}`,
-      operationId: `${verb}ApiKey`,
-      summary,
-      tags: ['API keys'],
-      request: { params: keyParams, query: onPlatform, body: emptyBody },
-      responses: keyAnswer('The key as it is now.'),
-    },
-  )
-
-/** The part of the API that makes, shows, changes and ends keys. */
+/** The part of the API that makes, shows and changes keys. */
 export function apiKeys(desk: Desk): ManageApp {
   const { keys, rotationMs, cursors, pepper } = desk
   const show = (key: StoredKey) => showKey(key, rotationMs)
-
-  /** Finds what the path names, as far as this caller is concerned. */
-  async function named(c: ManageContext, id: string) {
-    const call = new Call(c)
-    return { call, key: call.reached(await keys.find(call.platform.id, id)) }
-  }
-
-  async function end(c: ManageContext, id: string) {
-    const { call } = await named(c, id)
-    const { key } = settled(await keys.revoke(call.platform.id, id, call.acting))
-    desk.forgetKey(id)
-    return key
-  }
-
-  async function setDisabled(c: ManageContext, id: string, disabled: boolean) {
-    const { call, key: before } = await named(c, id)
-    // Whoever disabled a stronger key had a reason.
-    if (!disabled) demandWithin(await boundsOf(desk, call), before, 'path')
-    const answer = await keys.setDisabled(call.platform.id, id, disabled, call.acting)
-    const { key } = settled(answer)
-    desk.forgetKey(id)
-    return { success: true as const, data: show(key) }
-  }
 
   return createPart()
     .openapi(create, async (c) => {
@@ -255,10 +209,12 @@ export function apiKeys(desk: Desk): ManageApp {
         metadata: input.metadata ?? {},
         secret,
       }
-      const made = settled(await keys.create(platform.id, row, call.acting))
+      const { key: made, body } = await altered(desk, call, row.id, 0, async () =>
+        settled(await keys.create(platform.id, row, call.acting)),
+      )
       c.header('location', `${c.req.path}/${made.id}`)
       c.header('etag', etagOf(made))
-      return c.json({ success: true as const, data: { ...show(made), key } }, 201)
+      return c.json({ ...body, data: { ...body.data, key } }, 201)
     })
     .openapi(readAll, async (c) => {
       const call = new Call(c)
@@ -272,13 +228,13 @@ export function apiKeys(desk: Desk): ManageApp {
       return c.json(cursors.write(c, call.platform.id, found, show), 200)
     })
     .openapi(readOne, async (c) => {
-      const { key } = await named(c, c.req.valid('param').id)
+      const { key } = await named(desk, c, c.req.valid('param').id)
       c.header('etag', etagOf(key))
       return c.json({ success: true as const, data: show(key) }, 200)
     })
     .openapi(change, async (c) => {
       const { id } = c.req.valid('param')
-      const { call, key } = await named(c, id)
+      const { call, key } = await named(desk, c, id)
       const version = demandMatch(c.req.valid('header')['if-match'], key)
       const input = c.req.valid('json')
       const bounds = await boundsOf(desk, call)
@@ -293,26 +249,33 @@ export function apiKeys(desk: Desk): ManageApp {
         ...(input.name && { name: input.name }),
         ...(metadata && { metadata }),
       }
-      const changed = settled(await keys.update(call.platform.id, id, version, named_, call.acting))
-      desk.forgetKey(id)
-      c.header('etag', etagOf(changed))
-      return c.json({ success: true as const, data: show(changed) }, 200)
+      const waitMs = waitMsOf(c.req.valid('query').wait)
+      const changed = await altered(desk, call, id, waitMs, async () =>
+        settled(await keys.update(call.platform.id, id, version, named_, call.acting)),
+      )
+      c.header('etag', etagOf(changed.key))
+      return c.json({ ...changed.body, ...changed.receipt }, 200)
     })
-    .openapi(revoke, async (c) => {
-      const data = show(await end(c, c.req.valid('param').id))
-      const message = 'API key revoked successfully'
-      return c.json({ success: true as const, message, data }, 200)
-    })
-    .openapi(act('revoke', 'Revoke an API key'), async (c) => {
-      const key = await end(c, c.req.valid('param').id)
-      return c.json({ success: true as const, data: show(key) }, 200)
-    })
-    .openapi(act('disable', 'Disable an API key'), async (c) =>
-      c.json(await setDisabled(c, c.req.valid('param').id, true), 200),
-    )
-    .openapi(act('enable', 'Enable a disabled API key'), async (c) =>
-      c.json(await setDisabled(c, c.req.valid('param').id, false), 200),
-    )
+}
+
+/** The key that the path names, as far as this caller is concerned. */
+export async function named(desk: Desk, c: ManageContext, id: string) {
+  const call = new Call(c)
+  return { call, key: call.reached(await desk.keys.find(call.platform.id, id)) }
+}
+
+/** Makes a change of one key, and tells every node. `body` is what answers it. */
+export async function altered(
+  desk: Desk,
+  { platform }: Call,
+  id: string,
+  waitMs: number,
+  work: () => Promise<StoredKey>,
+) {
+  const change = { kind: 'key', platform: platform.id, id } as const
+  const { result: key, receipt } = await announced(desk, change, waitMs, work)
+  const body = { success: true as const, data: showKey(key, desk.rotationMs) }
+  return { key, receipt, body }
 }
 
 /** The filter, narrowed to what the caller reaches; null: nothing can pass both. */

@@ -1,5 +1,5 @@
 /** What every part of the management API works with, and what it asks of more than one store. */
-import type { EnvironmentName } from '../context.ts'
+import type { EnvironmentName, Signal } from '../context.ts'
 import type { AuditStore } from '../db/audit.ts'
 import type { KeyStore } from '../db/keys.ts'
 import type { TenantStore } from '../db/tenants.ts'
@@ -23,10 +23,8 @@ export type Desk = {
   readonly pepper: { readonly version: number; readonly bytes: Uint8Array }
   /** After how long a secret is due to be replaced. */
   readonly rotationMs: Readonly<Record<EnvironmentName, number>>
-  /** Tells this process that a key has changed, so that its next request sees it. */
-  forgetKey(id: string): void
-  /** Tells this process that a tenant has changed. */
-  forgetTenants(): void
+  /** Tells every node what has changed, once it has been committed (receipt.ts). */
+  readonly announce: Signal['announce']
   /** Takes work that outlives the answer. */
   defer(work: Promise<unknown>): void
   /** The gate's own answers: is this key good, for which tenant, and which route is that? */

@@ -26,6 +26,7 @@ import { type Caller, createPart, type ManageApp, type ManageContext } from './c
 import type { Desk } from './desk.ts'
 import { demandOf, routesOf } from './endpoint.ts'
 import { createIdempotency } from './idempotency.ts'
+import { keyStates } from './key-state.ts'
 import { moving } from './move.ts'
 import { createCursors } from './page.ts'
 import { platforms as platformsPart } from './platforms.ts'
@@ -38,7 +39,7 @@ import { verification } from './verify.ts'
 
 export type ManagementOptions = Pick<
   Desk,
-  'rotationMs' | 'forgetKey' | 'forgetTenants' | 'defer' | 'verifier' | 'binder' | 'router'
+  'rotationMs' | 'announce' | 'defer' | 'verifier' | 'binder' | 'router'
 > & {
   readonly platforms: readonly Platform[]
   /** `/v1`. */
@@ -168,7 +169,8 @@ function appOf(desk: Desk, basePath: string): ManageApp {
   for (const part of [moving(desk), verification(desk), rotations(desk), keyUsage(desk)]) {
     app.route(basePath, part)
   }
-  for (const part of [apiKeys(desk), tenants(desk), platformsPart(), auditEvents(desk)]) {
+  const others = [apiKeys(desk), keyStates(desk), tenants(desk), platformsPart(), auditEvents(desk)]
+  for (const part of others) {
     app.route(basePath, part)
   }
   return app

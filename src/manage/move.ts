@@ -23,6 +23,7 @@ import { draftFaults, draftOf } from './key-draft.ts'
 import { powerFields } from './key-fields.ts'
 import { answerNdjson, ndjsonType } from './ndjson.ts'
 import type { Power } from './power.ts'
+import { announced } from './receipt.ts'
 
 const keysMax = 20_000
 const importBytesMax = 33_554_432
@@ -146,9 +147,13 @@ export function moving(desk: Desk): ManageApp {
       const tenants = [...new Set(keys.flatMap((key) => key.tenants ?? []))]
       refuse(tenants.length > 1000 ? [fault('body', 'binds keys to more than 1000 tenants')] : [])
       refuse(await tenantFaults(desk, call, tenants.length === 0 ? null : tenants))
-      const stored = await desk.keys.importMany(platform.id, keys, call.acting)
-      const outcomes: readonly Imported[] = settled(stored)
-      desk.forgetKey('')
+      // One of them tells for all: whoever hears of a key asks again about those it did not know.
+      const change = { kind: 'key', platform: platform.id, id: keys[0]?.id ?? '' } as const
+      const { result } = await announced(desk, change, 0, () =>
+        desk.keys.importMany(platform.id, keys, call.acting),
+      )
+      // Announced also where it ended early: what was committed before stays.
+      const outcomes: readonly Imported[] = settled(result)
       const imported = outcomes.filter(({ outcome }) => outcome === 'imported').length
       const data = {
         imported,

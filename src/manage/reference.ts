@@ -12,6 +12,7 @@ import {
 import { Problem } from '../problem.ts'
 import type { ManageApp } from './call.ts'
 import { problemObject } from './endpoint.ts'
+import { receiptObject } from './receipt.ts'
 
 /** Reads the vendored script, packed with gzip. */
 export type ReadScript = () => Promise<Uint8Array>
@@ -72,6 +73,7 @@ type Document = ReturnType<OpenAPIHono['getOpenAPI31Document']>
 function documentOf(app: ManageApp): Document {
   const { openAPIRegistry: registry } = app
   registry.register('Problem', problemObject)
+  registry.register('Receipt', receiptObject)
   registry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   registry.registerComponent('securitySchemes', 'apiKey', {
     ...{ type: 'apiKey', in: 'header', name: 'x-api-key' },

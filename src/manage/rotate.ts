@@ -10,7 +10,7 @@ import type { Scheme } from '../context.ts'
 import type { StoredKey } from '../db/keys.ts'
 import { generateKey, storedDigest } from '../keys/format.ts'
 import { Problem } from '../problem.ts'
-import { keyParams, onPlatform } from './api-keys.ts'
+import { keyParams, onPlatformWaiting } from './api-keys.ts'
 import { Call, createPart, type ManageApp, settled } from './call.ts'
 import { boundsOf, type Desk, demandWithin } from './desk.ts'
 import { endpoint, refusals } from './endpoint.ts'
@@ -18,6 +18,7 @@ import { exampleIssued } from './examples.ts'
 import { fields, word } from './faults.ts'
 import { etagOf, issuedKeyObject, showKey } from './key-object.ts'
 import { platformQuery } from './page.ts'
+import { announced, exampleReceipt, receiptFields, waitMsOf } from './receipt.ts'
 
 const overlapSecondsMax = 7 * 86_400
 const presets = {
@@ -61,11 +62,11 @@ const rotate = endpoint(
     operationId: 'rotateApiKey',
     summary: 'Give an API key another secret',
     description:
-      'Answers the whole key once. `self` is the calling key; with the permission self:rotate it may do this and nothing else.',
+      'Answers the whole key once. `self` is the calling key; with the permission self:rotate it may do this and nothing else. Where a secret ends at once, the answer waits until every node refuses it, and says since when.',
     tags: ['API keys'],
     request: {
       params: keyParams,
-      query: onPlatform,
+      query: onPlatformWaiting,
       body: {
         content: {
           'application/json': {
@@ -80,8 +81,12 @@ const rotate = endpoint(
         description: 'The key with its new secret, this once.',
         content: {
           'application/json': {
-            schema: z.object({ success: z.literal(true), data: issuedKeyObject }),
-            example: { success: true, data: exampleIssued },
+            schema: z.object({
+              success: z.literal(true),
+              data: issuedKeyObject,
+              ...receiptFields,
+            }),
+            example: { success: true, data: exampleIssued, ...exampleReceipt },
           },
         },
       },
@@ -117,21 +122,25 @@ export function rotations(desk: Desk): ManageApp {
       // Of several at once, one: each would end the secret that another has just been shown.
       ifSecret: key.secrets[0]?.id ?? null,
     }
-    const answer = await keys.rotate(platform.id, id, rotation, call.acting)
-    if (answer === 'changed') {
+    const { wait } = c.req.valid('query')
+    const ends = rotation.overlapSeconds === 0 || key.secrets.some(isOverlapping)
+    const waitMs = ends || wait !== undefined ? waitMsOf(wait) : 0
+    const change = { kind: 'key', platform: platform.id, id } as const
+    const { result: rotated, receipt } = await announced(desk, change, waitMs, async () => {
+      const answer = await keys.rotate(platform.id, id, rotation, call.acting)
+      if (answer !== 'changed') return settled(answer)
       throw new Problem('resource/conflict', { detail: 'The key was rotated by another just now.' })
-    }
-    const rotated = settled(answer)
-    desk.forgetKey(id)
+    })
     // It may have been made stronger in between: then nobody is shown the secret.
     demandWithin(bounds, rotated, 'path')
     c.header('etag', etagOf(rotated))
-    return c.json(
-      { success: true as const, data: { ...showKey(rotated, rotationMs), key: made.key } },
-      200,
-    )
+    const data = { ...showKey(rotated, rotationMs), key: made.key }
+    return c.json({ success: true as const, data, ...receipt }, 200)
   })
 }
+
+/** Of two secrets that are good, a rotation ends the older at once. */
+const isOverlapping = ({ state }: StoredKey['secrets'][number]): boolean => state === 'overlapping'
 
 /**
  * What a new secret of this key begins with: its own prefix. A key that was adopted under a prefix

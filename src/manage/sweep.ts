@@ -3,7 +3,7 @@
  * rotated are named in the audit, and what idempotency keeps too long is removed. Any number of nodes
  * may do this at once; the stores see to it that each thing happens once.
  */
-import type { EnvironmentName, Platform } from '../context.ts'
+import type { EnvironmentName, Platform, Signal } from '../context.ts'
 import type { IdempotencyStore } from '../db/idempotency.ts'
 import type { KeyStore } from '../db/keys.ts'
 import { operatorPlatformId } from '../keys/schemes.ts'
@@ -13,12 +13,12 @@ export type SweepOptions = {
   readonly keys: Pick<KeyStore, 'settleRotations' | 'rotationDue'>
   readonly idempotency: Pick<IdempotencyStore, 'sweep'>
   readonly rotationMs: Readonly<Record<EnvironmentName, number>>
-  forgetKey(id: string): void
+  readonly announce: Signal['announce']
 }
 
 /** Makes the function that sweeps once. It rejects when the database does not answer. */
 export function createSweep(options: SweepOptions): () => Promise<void> {
-  const { platforms, keys, idempotency, rotationMs } = options
+  const { platforms, keys, idempotency, rotationMs, announce } = options
   const maxAgeSeconds = {
     test: Math.floor(rotationMs.test / 1000),
     live: Math.floor(rotationMs.live / 1000),
@@ -26,7 +26,9 @@ export function createSweep(options: SweepOptions): () => Promise<void> {
   return async () => {
     // One after the other: nobody waits for it, and callers need the connections.
     for (const { id } of platforms) {
-      for (const key of await keys.settleRotations(id)) options.forgetKey(key)
+      for (const key of await keys.settleRotations(id)) {
+        await announce({ kind: 'key', platform: id, id: key }, 0)
+      }
       await keys.rotationDue(id, maxAgeSeconds)
       await idempotency.sweep(id)
     }

@@ -5,7 +5,14 @@
 import { z } from '@hono/zod-openapi'
 import type { StoredTenant } from '../db/tenants.ts'
 import { Problem } from '../problem.ts'
-import { demandMatch, emptyBody, ifMatch, onPlatform, patched } from './api-keys.ts'
+import {
+  demandMatch,
+  emptyBody,
+  ifMatch,
+  onPlatform,
+  onPlatformWaiting,
+  patched,
+} from './api-keys.ts'
 import { Call, createPart, type ManageApp, type ManageContext, settled } from './call.ts'
 import type { Desk } from './desk.ts'
 import { endpoint, refusals } from './endpoint.ts'
@@ -14,6 +21,7 @@ import { fault, fields, refuse, word } from './faults.ts'
 import { metadataField, tenantId } from './key-fields.ts'
 import { etagOf } from './key-object.ts'
 import { pageOf, pageQuery, platformQuery, timeOf, timeOrNull } from './page.ts'
+import { announced, exampleReceipt, receiptFields, waitMsOf } from './receipt.ts'
 
 const tenantObject = z
   .object({
@@ -154,19 +162,43 @@ const change = endpoint(
   },
 )
 
-const act = <const Verb extends 'suspend' | 'resume'>(verb: Verb, summary: string) =>
-  endpoint(
-    { asks: 'keys' },
-    {
-      method: 'post',
-      path: `/tenants/{id}/${verb}`,
-      operationId: `${verb}Tenant`,
-      summary,
-      tags: ['Tenants'],
-      request: { params, query: onPlatform, body: emptyBody },
-      responses: { 200: answer('The tenant as it is now.'), ...refusals },
+const suspend = endpoint(
+  { asks: 'keys' },
+  {
+    method: 'post',
+    path: '/tenants/{id}/suspend',
+    operationId: 'suspendTenant',
+    summary: 'Suspend a tenant',
+    description: 'The answer waits until every node refuses the tenant, and says since when.',
+    tags: ['Tenants'],
+    request: { params, query: onPlatformWaiting, body: emptyBody },
+    responses: {
+      200: {
+        description: 'The tenant as it is now.',
+        content: {
+          'application/json': {
+            schema: one.extend(receiptFields),
+            example: { success: true, data: exampleTenant, ...exampleReceipt },
+          },
+        },
+      },
+      ...refusals,
     },
-  )
+  },
+)
+
+const resume = endpoint(
+  { asks: 'keys' },
+  {
+    method: 'post',
+    path: '/tenants/{id}/resume',
+    operationId: 'resumeTenant',
+    summary: 'Resume a tenant',
+    tags: ['Tenants'],
+    request: { params, query: onPlatform, body: emptyBody },
+    responses: { 200: answer('The tenant as it is now.'), ...refusals },
+  },
+)
 
 /** The part of the API about tenants. */
 export function tenants(desk: Desk): ManageApp {
@@ -178,12 +210,27 @@ export function tenants(desk: Desk): ManageApp {
     return call
   }
 
-  async function setSuspended(c: ManageContext, id: string, suspended: boolean) {
+  /** Makes a change of one tenant, and tells every node. */
+  async function altered(
+    { platform }: Call,
+    id: string,
+    waitMs: number,
+    work: () => Promise<StoredTenant>,
+  ) {
+    const change = { kind: 'tenant', platform: platform.id, id } as const
+    const { result, receipt } = await announced(desk, change, waitMs, work)
+    return { tenant: result, receipt, body: { success: true as const, data: show(result) } }
+  }
+
+  async function setSuspended(c: ManageContext, id: string, suspended: boolean, waitMs: number) {
     const call = writer(c)
-    const done = await store.setSuspended(call.platform.id, id, suspended, call.acting)
-    const { tenant } = settled(done)
-    desk.forgetTenants()
-    return { success: true as const, data: show(tenant) }
+    const { platform, acting } = call
+    return altered(
+      call,
+      id,
+      waitMs,
+      async () => settled(await store.setSuspended(platform.id, id, suspended, acting)).tenant,
+    )
   }
 
   return createPart()
@@ -192,11 +239,12 @@ export function tenants(desk: Desk): ManageApp {
       const { id, metadata = {} } = c.req.valid('json')
       const none = call.platform.scheme.tenancy === 'none'
       refuse(none ? [fault('body.id', 'this platform has no tenants')] : [])
-      const tenant = settled(await store.create(call.platform.id, { id, metadata }, call.acting))
-      desk.forgetTenants()
+      const { tenant, body } = await altered(call, id, 0, async () =>
+        settled(await store.create(call.platform.id, { id, metadata }, call.acting)),
+      )
       c.header('location', `${c.req.path}/${tenant.id}`)
       c.header('etag', etagOf(tenant))
-      return c.json({ success: true as const, data: show(tenant) }, 201)
+      return c.json(body, 201)
     })
     .openapi(readAll, async (c) => {
       const call = new Call(c)
@@ -223,16 +271,21 @@ export function tenants(desk: Desk): ManageApp {
       const version = demandMatch(c.req.valid('header')['if-match'], before)
       const metadata = patched(before.metadata, c.req.valid('json').metadata)
       const { platform, acting } = call
-      const changed = settled(await store.update(platform.id, id, version, { metadata }, acting))
-      c.header('etag', etagOf(changed))
-      return c.json({ success: true as const, data: show(changed) }, 200)
+      const { tenant, body } = await altered(call, id, 0, async () =>
+        settled(await store.update(platform.id, id, version, { metadata }, acting)),
+      )
+      c.header('etag', etagOf(tenant))
+      return c.json(body, 200)
     })
-    .openapi(act('suspend', 'Suspend a tenant'), async (c) =>
-      c.json(await setSuspended(c, c.req.valid('param').id, true), 200),
-    )
-    .openapi(act('resume', 'Resume a tenant'), async (c) =>
-      c.json(await setSuspended(c, c.req.valid('param').id, false), 200),
-    )
+    .openapi(suspend, async (c) => {
+      const waitMs = waitMsOf(c.req.valid('query').wait)
+      const { body, receipt } = await setSuspended(c, c.req.valid('param').id, true, waitMs)
+      return c.json({ ...body, ...receipt }, 200)
+    })
+    .openapi(resume, async (c) => {
+      const { body } = await setSuspended(c, c.req.valid('param').id, false, 0)
+      return c.json(body, 200)
+    })
 
   async function reached({ tenants: bound, platform }: Call, id: string): Promise<StoredTenant> {
     const tenant = bound === null || bound.includes(id) ? await store.find(platform.id, id) : null

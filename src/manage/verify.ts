@@ -107,7 +107,7 @@ export function verification(desk: Desk): ManageApp {
     const refusal =
       known === null
         ? (unproven ?? { code: 'auth/invalid_key' })
-        : await judge(desk, platform, known, asked, now)
+        : await judge(desk, platform, known, asked)
     // A store that is down, or a crowd at the door, says nothing about the key.
     if (refusal !== null && refusal.code in unjudged) throw Problem.of(refusal)
     const row = known === null ? null : await keys.find(platform.id, known.id)
@@ -133,7 +133,6 @@ async function judge(
   platform: Platform,
   record: KeyRecord,
   asked: Question,
-  now: number,
 ): Promise<Refusal | null> {
   const { method = 'GET', path = '', tenant, permission, ip, origin } = asked
   let demand: Demand = {
@@ -149,7 +148,7 @@ async function judge(
     demand = route
   }
   if (asked.path !== undefined || tenant !== undefined) {
-    const bound = await binder.bind(record, tenant ?? null, platform, now)
+    const bound = await binder.bind(record, tenant ?? null, platform)
     if (!bound.ok) return bound.refusal
   }
   const { ips, origins, referrers, endpoints } = record.restrictions

@@ -71,7 +71,11 @@ test('a key, from its making to its end', async () => {
   expect(table).toMatch(/^permissions +data:read$/m)
   expect(table).toMatch(/^SECRET +STATE[\s\S]*current[\s\S]*overlapping/m)
 
-  await postern(['keys', 'disable', 'checkout'])
+  const off = await postern(['keys', 'disable', 'checkout', '--wait', 'none', '-o', 'json'])
+  expect(JSON.parse(off.out)).toMatchObject({
+    ...{ status: 'disabled', receipt: { nodes: 1, acknowledged: 1, max_staleness_ms: 0 } },
+  })
+  expect(off.err).toContain('refused on 1 of 1 node since')
   expect((await read(second)).json.code).toBe('auth/key_disabled')
   await postern(['keys', 'enable', 'checkout'])
   expect((await read(second)).status).toBe(200)
@@ -80,7 +84,11 @@ test('a key, from its making to its end', async () => {
   expect(revoked).toMatchObject({
     code: 0,
     out: '',
-    err: `✔ Revoked ${key.id} (checkout): revoked\n`,
+    err: expect.stringMatching(
+      new RegExp(
+        `^✔ Revoked ${key.id} \\(checkout\\): revoked\n  dead on 1 of 1 node since [\\d:]{8}Z, epoch \\d+\n$`,
+      ),
+    ),
   })
   expect((await read(second)).json.code).toBe('auth/key_revoked')
 }, 120_000)

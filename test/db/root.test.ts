@@ -73,6 +73,7 @@ describe.each(setups)('%s', (_, { gatewaySql, tenantSql, owner }) => {
       revoked: false,
       disabled: false,
       pepperVersion: 1,
+      replaced: false,
     }
     expect(found?.record).toEqual(record)
     expect(secretId).toMatch(/^sec_[0-9a-f]{32}$/)

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { createAuditStore } from '../../src/db/audit.ts'
 import { createKeyStore, type Rotation, type StoredKey } from '../../src/db/keys.ts'
+import { createRoot } from '../../src/db/root.ts'
 import { createUsageStore } from '../../src/db/usage.ts'
 import {
   asOwner,
@@ -122,6 +123,21 @@ describe.each(setups)('%s', (_, stores) => {
     expect(await keys.find(platform, key.id)).toEqual(key)
   })
 
+  test('V8: the lookup says which secret has been replaced, and that it ends once the other is used', async () => {
+    const platform = newPlatform()
+    const root = createRoot(stores.gatewaySql)
+    const [older, newer] = [newSecret(), newSecret()]
+    const { id } = await create(keys, platform, { secret: older })
+    const read = async ({ digest }: typeof older) => (await root.findKey([digest]))?.record
+    expect(await read(older)).toMatchObject({ replaced: false })
+    row(await keys.rotate(platform, id, rotation({ secret: newer, overlapSeconds: 60 }), someone))
+    expect(await read(older)).toMatchObject({ replaced: true, expiresAt: null })
+    const shown = await read(newer)
+    expect(shown).toMatchObject({ replaced: false })
+    await use(platform, id, shown?.secretId ?? '')
+    expect(secondsOf((await read(older))?.expiresAt)).toBeGreaterThan(30)
+  })
+
   describe('settleRotations', () => {
     const quiet = { quietSeconds: 600, overlapSeconds: 86_400 }
 
@@ -161,6 +177,17 @@ describe.each(setups)('%s', (_, stores) => {
       await age(made.id, 1000)
       expect(await keys.settleRotations(platform)).toEqual([])
       expect((await secretsOf(platform, made.id))[1]?.state).toBe('overlapping')
+    })
+
+    test('V2: does nothing to a key that is revoked', async () => {
+      const platform = newPlatform()
+      const { id, newer } = await rotated(platform, quiet)
+      await use(platform, id, newer.id)
+      await age(id, 1000)
+      await keys.revoke(platform, id, someone)
+      const revoked = await keys.find(platform, id)
+      expect(await keys.settleRotations(platform)).toEqual([])
+      expect(await keys.find(platform, id)).toEqual(revoked)
     })
 
     test('does not while the old one is still used', async () => {

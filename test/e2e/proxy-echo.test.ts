@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { startGate, type TestGate } from '../gate.ts'
+import { callerOf } from '../manage/caller.ts'
 
 let gate: TestGate
 beforeAll(async () => {
@@ -66,10 +67,9 @@ describe('WebSocket', () => {
     const socket = open({ ...sent(), 'x-api-key': key })
     await once(socket, 'open')
     const closed = once(socket, 'close')
-    await gate.deployment.ports.gatewaySql.query(
-      { platform: 'plt_acme' },
-      { text: `update postern.api_keys set revoked_at = now() where name = 'minted'` },
-    )
+    const { call } = callerOf(gate.url, gate.seeded.admin)
+    const { json } = await call('GET', '/v1/api-keys?name=minted')
+    await call('DELETE', `/v1/api-keys/${json.data[0].id}`)
     const [code, reason] = await closed
     expect([code, String(reason)]).toEqual([4401, 'auth/key_revoked'])
   })

@@ -7,7 +7,8 @@ import {
   type OriginsOptions,
   originAllowedOn,
 } from '../../src/keys/origins.ts'
-import { platformOf } from './store.ts'
+import type { TrustOptions } from '../../src/keys/trust.ts'
+import { platformOf, timeless } from './store.ts'
 
 const origin = 'https://a.com'
 const rule: KeyRule = { environment: 'live', permissions: ['vec:read'], endpoints: null }
@@ -51,19 +52,22 @@ describe('originAllowedOn', () => {
 /** A judge over a store that knows what `stored` says, and how often it was asked. */
 function judgeOf(
   stored: Readonly<Record<string, readonly KeyRule[]>>,
-  options: Partial<OriginsOptions> = {},
+  options: Partial<OriginsOptions> & TrustOptions = {},
 ) {
+  const { trust, time } = timeless(options)
   const asked: string[] = []
   const origins = createOrigins({
     findOrigin: async (platform, name) => {
       asked.push(`${platform} ${name}`)
       return stored[`${platform} ${name}`] ?? []
     },
+    trust,
     ...options,
   })
-  const judge = async (changes: Partial<OriginCall> = {}, now = 0) => {
+  const judge = async (changes: Partial<OriginCall> = {}, now = time.now) => {
+    time.now = now
     const call = { method: 'GET', path: '/v1', clientAddress: '10.0.0.1', ...changes }
-    const refusal = await origins.judge({ platform: platformOf(), route, origin, ...call }, now)
+    const refusal = await origins.judge({ platform: platformOf(), route, origin, ...call })
     return refusal?.code ?? 'ok'
   }
   return { ...origins, judge, asked }
@@ -119,6 +123,20 @@ describe('the judge of origins', () => {
     expect(asked).toHaveLength(4)
   })
 
+  test('V5: what was asked before a key named the origin is not remembered after it', async () => {
+    const late = Promise.withResolvers<readonly KeyRule[]>()
+    let asked = 0
+    const { judge, forget } = judgeOf(
+      {},
+      { findOrigin: async () => (asked++ === 0 ? late.promise : [rule]) },
+    )
+    const before = judge()
+    forget()
+    late.resolve([])
+    expect(await before).toBe('auth/origin_not_allowed')
+    expect(await judge()).toBe('ok')
+  })
+
   test('one lookup serves all who ask at once', async () => {
     const { judge, asked } = judgeOf(stored)
     const answers = await Promise.all(Array.from({ length: 20 }, () => judge()))
@@ -163,8 +181,7 @@ describe('the judge of origins', () => {
         if (down) throw new StoreDown('gone')
         return [rule]
       },
-      positiveTtlMs: 100,
-      staleMs: 50,
+      ...{ positiveTtlMs: 100, outageMs: 50, staleMs: 0 },
     })
     expect(await judge()).toBe('ok')
     down = true

@@ -4,6 +4,7 @@ import type { KeyRecord, Platform, Scheme } from '../../src/context.ts'
 import type { HeaderReader } from '../../src/keys/authenticate.ts'
 import { generateKey, storedDigest } from '../../src/keys/format.ts'
 import { presets } from '../../src/keys/schemes.ts'
+import { createTrust, type Trust, type TrustOptions } from '../../src/keys/trust.ts'
 import type { FoundKey } from '../../src/keys/verify.ts'
 import { type Refusal, renderProblem } from '../../src/problem.ts'
 
@@ -71,6 +72,28 @@ export const shortened = (texts: readonly string[]) =>
     text,
     name: JSON.stringify(text.length > 90 ? `${text.slice(0, 60)}… (${text.length})` : text),
   }))
+
+export type Time = {
+  /** What the clock says. */
+  now: number
+  /** Since when the channel has been silent, on that clock; null: it is certain. */
+  silentSince: number | null
+}
+
+/** A trust whose clock and channel are the test's own. */
+export function timeless(options: TrustOptions = {}): {
+  readonly trust: Trust
+  readonly time: Time
+} {
+  const time: Time = { now: 0, silentSince: null }
+  const trust = createTrust({
+    clock: () => time.now,
+    silentMs: () =>
+      time.silentSince === null ? 0 : Math.max(time.now - time.silentSince, Number.MIN_VALUE),
+    ...options,
+  })
+  return { trust, time }
+}
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 

@@ -3,8 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { StoreDown, type Tenancy, type TenantRecord } from '../../src/context.ts'
 import { presets } from '../../src/keys/schemes.ts'
 import { createTenants, readTenant, type TenantsOptions } from '../../src/keys/tenant.ts'
+import type { TrustOptions } from '../../src/keys/trust.ts'
 import { problems } from '../../src/problem.ts'
-import { fuzzRuns, headersOf, platformOf, recordOf, wireOf } from './store.ts'
+import { fuzzRuns, headersOf, platformOf, recordOf, timeless, wireOf } from './store.ts'
 
 const schemeOf = (tenancy: Tenancy) => ({ ...presets.azotte, tenancy })
 const tenancies: Tenancy[] = ['required', 'implied', 'none']
@@ -82,7 +83,8 @@ describe('readTenant', () => {
   })
 })
 
-function setUp(options: Partial<TenantsOptions> = {}) {
+function setUp(options: Partial<TenantsOptions> & TrustOptions = {}) {
+  const { trust, time } = timeless(options)
   const rows = new Map<string, TenantRecord>()
   const asked: string[] = []
   for (const id of ['a', 'b']) rows.set(`plt_one ${id}`, { id, suspended: false })
@@ -93,6 +95,7 @@ function setUp(options: Partial<TenantsOptions> = {}) {
       asked.push(tenant)
       return rows.get(`${platform} ${tenant}`) ?? null
     },
+    trust,
     ...options,
   })
   type Case = {
@@ -102,13 +105,15 @@ function setUp(options: Partial<TenantsOptions> = {}) {
     now?: number
     at?: string
   }
-  const bind = ({ sent = null, of = null, tenancy = 'required', now = 0, at = 'plt_one' }: Case) =>
-    tenants.bind(recordOf({ tenants: of }), sent, platformOf(at, schemeOf(tenancy)), now)
+  const bind = ({ sent = null, of = null, tenancy = 'required', now, at = 'plt_one' }: Case) => {
+    time.now = now ?? time.now
+    return tenants.bind(recordOf({ tenants: of }), sent, platformOf(at, schemeOf(tenancy)))
+  }
   const bound = async (one: Case) => {
     const verdict = await bind(one)
     return verdict.ok ? verdict.tenant : verdict.refusal.code
   }
-  return { rows, asked, tenants, bind, bound }
+  return { rows, asked, tenants, bind, bound, time }
 }
 
 describe('binding a key to a tenant', () => {
@@ -186,7 +191,7 @@ describe('binding a key to a tenant', () => {
   })
 
   test('a suspension is seen once the stated delay has passed, or at once after forget', async () => {
-    const { rows, bound, tenants } = setUp({ ttlMs: 1000 })
+    const { rows, bound, tenants } = setUp({ positiveTtlMs: 1000 })
     expect(await bound({ sent: 'a', now: 0 })).toBe('a')
     rows.set('plt_one a', { id: 'a', suspended: true })
     expect(await bound({ sent: 'a', now: 999 })).toBe('a')
@@ -196,17 +201,37 @@ describe('binding a key to a tenant', () => {
     expect(await bound({ sent: 'a', now: 1000 })).toBe('a')
   })
 
+  test('V1: what is heard of one tenant forgets that one, on its platform', async () => {
+    const { bound, tenants, asked } = setUp()
+    const all = async () => [
+      await bound({ sent: 'a' }),
+      await bound({ sent: 'b' }),
+      await bound({ sent: 'a', at: 'plt_two' }),
+    ]
+    await all()
+    tenants.forget('plt_one', 'a')
+    await all()
+    expect(asked).toEqual(['a', 'b', 'a', 'a'])
+  })
+
+  test('V5: that there was no such tenant is forgotten too', async () => {
+    const { rows, bound, tenants } = setUp()
+    expect(await bound({ sent: 'new' })).toBe('tenant/mismatch')
+    rows.set('plt_one new', { id: 'new', suspended: false })
+    tenants.forget('plt_one', 'new')
+    expect(await bound({ sent: 'new' })).toBe('new')
+  })
+
   test('many at once are one lookup', async () => {
     const { bound, asked } = setUp()
     const all = await Promise.all(Array.from({ length: 50 }, () => bound({ sent: 'a' })))
     expect([new Set(all), asked]).toEqual([new Set(['a']), ['a']])
   })
 
-  test('with the store down an unknown tenant is a 503, and a known one lasts staleMs', async () => {
+  test('with the store down an unknown tenant is a 503, and a known one lasts outageMs', async () => {
     let asked = 0
     const { bound } = setUp({
-      ttlMs: 1000,
-      staleMs: 5000,
+      ...{ positiveTtlMs: 1000, outageMs: 5000, staleMs: 0 },
       async findTenant(_, id) {
         if (asked++ > 0) throw new StoreDown('no answer')
         return { id, suspended: false }

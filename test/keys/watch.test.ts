@@ -7,24 +7,34 @@ import { presets } from '../../src/keys/schemes.ts'
 import { createTenants } from '../../src/keys/tenant.ts'
 import { createVerifier } from '../../src/keys/verify.ts'
 import { createSocketWatch, type SocketCaller } from '../../src/keys/watch.ts'
-import { createStore, headersOf, pepper1, platformOf, recordOf } from './store.ts'
+import { createStore, headersOf, pepper1, platformOf, recordOf, timeless } from './store.ts'
 
 const route = { permission: 'vec:read', classes: ['secret'], environments: ['live'] } as const
 const grants: Partial<KeyRecord> = { permissions: ['vec:read'] }
 
-function setUp(everyMs = 60_000, platform = platformOf()) {
+const times = { positiveTtlMs: 0, outageMs: 2000, staleMs: 1000 }
+const tenantChanged = (id: string, platform = 'plt_one') =>
+  ({ kind: 'tenant', platform, id }) as const
+const keyChanged = (id = 'key_1') => ({ kind: 'key', platform: 'plt_one', id }) as const
+
+function setUp(everyMs = 60_000, platform = platformOf(), slowMs = 60_000) {
+  const { trust, time } = timeless(times)
   const store = createStore()
   const suspended = new Map<string, TenantRecord>()
   const asked = { tenants: 0 }
   let down: Error | null = null
+  let held: Promise<void> | null = null
   const verifier = createVerifier({
     async findKey(digests) {
-      if (down !== null) throw down
-      return store.findKey(digests)
+      const [fault, found] = [down, store.findKey(digests)]
+      await held
+      if (fault !== null) throw fault
+      return found
     },
-    peppers: { current: 1, versions: new Map([[1, pepper1]]) },
+    ...{ trust, peppers: { current: 1, versions: new Map([[1, pepper1]]) } },
   })
   const tenants = createTenants({
+    trust,
     async findTenant(_platform, id) {
       asked.tenants += 1
       if (down !== null) throw down
@@ -33,7 +43,7 @@ function setUp(everyMs = 60_000, platform = platformOf()) {
   })
   const failures: unknown[] = []
   const watch = createSocketWatch({
-    ...{ verifier, tenants, everyMs, staleMs: 1000 },
+    ...{ verifier, tenants, trust, everyMs, slowMs },
     defer: (work) => void work.catch((error: unknown) => failures.push(error)),
   })
   const closings: string[] = []
@@ -46,16 +56,25 @@ function setUp(everyMs = 60_000, platform = platformOf()) {
       },
     }
     const call = { method: 'GET', path: '/ws', clientAddress: '192.0.2.1', headers: headersOf({}) }
-    return watch.opener({ key, platform, tenant: 'acme', route, call, ...caller })(socket)
+    const { changes: since } = watch
+    const judged = { key, record: recordOf(grants), platform, tenant: 'acme', route, call, since }
+    return watch.opener({ ...judged, ...caller })(socket)
   }
   return {
     ...{ store, suspended, asked, verifier, watch, closings, open, failures, told: told.promise },
+    time,
     issue: (changes: Partial<KeyRecord> = {}) => store.issue({ ...grants, ...changes }),
     /** Stores the key anew with other facts. */
     change: (key: string, changes: Partial<KeyRecord>) =>
       store.put(storedDigest(key, pepper1), recordOf({ ...grants, ...changes })),
     fail: (error: Error | null) => {
       down = error
+    },
+    /** From here on the store reads, and answers when what this answers is called. */
+    hold: () => {
+      const gate = Promise.withResolvers<void>()
+      held = gate.promise
+      return gate.resolve
     },
   }
 }
@@ -125,30 +144,166 @@ describe('R23: what closes an open socket', () => {
     close()
   })
 
-  test('by itself, soon after the revocation', async () => {
-    const { issue, change, open, told, closings } = setUp(5)
+  test('V3: by itself, soon after the revocation, while changes may go unheard', async () => {
+    const { issue, change, open, told, closings, time } = setUp(5)
     const key = issue()
+    time.silentSince = 0
     open(key)
     change(key, { revoked: true })
     await told
     expect(closings).toEqual(['4401 auth/key_revoked'])
   })
+
+  test('by itself, in the slow round, while every change is heard', async () => {
+    const { issue, change, open, told, closings, time } = setUp(5, platformOf(), 1000)
+    const key = issue()
+    open(key)
+    change(key, { revoked: true })
+    time.now = 1000
+    await told
+    expect(closings).toEqual(['4401 auth/key_revoked'])
+  })
+
+  test('by itself, when the key expires', async () => {
+    const { issue, open, told, closings, store } = setUp(5)
+    const expiresAt = Date.now() - 1
+    const key = issue({ expiresAt })
+    open(key, { record: recordOf({ ...grants, expiresAt }) })
+    await told
+    expect([closings, store.lookups]).toEqual([['4401 auth/key_expired'], 1])
+  })
+})
+
+describe('V1: a change that is heard', () => {
+  test('closes the sockets of the key at once, and asks about no other', async () => {
+    const { store, issue, change, open, watch, closings, told } = setUp()
+    const [mine, other] = [issue(), issue({ id: 'key_2' })]
+    open(mine)
+    open(other, { record: recordOf({ ...grants, id: 'key_2' }) })
+    change(mine, { revoked: true })
+    watch.heard(keyChanged('key_3'))
+    watch.heard(keyChanged())
+    await told
+    expect([closings, store.lookups, watch.size]).toEqual([['4401 auth/key_revoked'], 1, 1])
+  })
+
+  test('closes the sockets of the tenant, on its platform', async () => {
+    const { issue, open, watch, closings, suspended, told, asked } = setUp()
+    const key = issue()
+    open(key, {}, 'acme ')
+    open(key, { tenant: 'fine' }, 'fine ')
+    suspended.set('acme', { id: 'acme', suspended: true })
+    watch.heard(tenantChanged('acme', 'plt_two'))
+    watch.heard(tenantChanged('else'))
+    expect(asked.tenants).toBe(0)
+    watch.heard(tenantChanged('acme'))
+    await told
+    expect([closings, watch.size]).toEqual([['acme 4403 tenant/suspended'], 1])
+  })
+
+  test('V3: of which nothing is known judges all', async () => {
+    const { issue, change, open, watch, closings, told } = setUp()
+    const key = issue({ id: 'key_2' })
+    open(key, { record: recordOf({ ...grants, id: 'key_2' }) })
+    change(key, { id: 'key_2', revoked: true })
+    watch.heard(null)
+    await told
+    expect(closings).toEqual(['4401 auth/key_revoked'])
+  })
+
+  test('V7: while a socket was being opened closes it as soon as it stands', async () => {
+    const { issue, change, open, watch, closings, told } = setUp()
+    const key = issue()
+    const { changes: since } = watch
+    change(key, { revoked: true })
+    watch.heard(keyChanged())
+    open(key, { since })
+    await told
+    expect(closings).toEqual(['4401 auth/key_revoked'])
+  })
+
+  test('with the store down closes the sockets of that key, of which nobody can say, and no others', async () => {
+    const { issue, open, watch, closings, told, fail } = setUp()
+    const [mine, other] = [issue(), issue({ id: 'key_2' })]
+    open(mine)
+    open(other, { record: recordOf({ ...grants, id: 'key_2' }) })
+    fail(new StoreDown('no answer'))
+    watch.heard(keyChanged())
+    await told
+    await watch.sweep(Date.now())
+    expect([closings, watch.size]).toEqual([['1013 auth/unavailable'], 1])
+  })
+
+  test('V7: is not outdone by an answer that was asked for before it', async () => {
+    const platform = platformOf('plt_one', { ...presets.azotte, tenancy: 'none' })
+    const { issue, open, watch, closings, told, fail, hold } = setUp(60_000, platform)
+    open(issue(), { tenant: null })
+    const answerFirst = hold()
+    const round = watch.sweep(Date.now())
+    fail(new StoreDown('no answer'))
+    const answerSecond = hold()
+    watch.heard(keyChanged())
+    answerFirst()
+    await round
+    answerSecond()
+    await told
+    expect(closings).toEqual(['1013 auth/unavailable'])
+  })
+
+  test('closes a socket once, however many passes judge it', async () => {
+    const { issue, change, open, watch, closings } = setUp()
+    const key = issue()
+    open(key)
+    change(key, { revoked: true })
+    watch.heard(keyChanged())
+    await Promise.all([watch.sweep(Date.now()), watch.sweep(Date.now())])
+    expect(closings).toEqual(['4401 auth/key_revoked'])
+  })
+
+  test('when some may have been missed, the store being down, closes them after staleMs', async () => {
+    const { issue, open, watch, closings, time, fail } = setUp()
+    open(issue())
+    fail(new StoreDown('no answer'))
+    watch.heard(null)
+    time.now = 999
+    await watch.sweep(Date.now())
+    expect(closings).toEqual([])
+    time.now = 1000
+    await watch.sweep(Date.now())
+    expect(closings).toEqual(['1013 auth/unavailable'])
+  })
 })
 
 describe('what keeps a socket open', () => {
   test('a store that is down, for as long as keys are honoured without it', async () => {
-    const { issue, open, watch, closings, fail } = setUp()
+    const { issue, open, watch, closings, fail, time } = setUp()
     open(issue())
-    const opened = Date.now()
     fail(new StoreDown('no answer'))
-    await watch.sweep(opened + 500)
+    time.now = 500
+    await watch.sweep(Date.now())
     expect(closings).toEqual([])
     fail(null)
-    await watch.sweep(opened + 900)
+    time.now = 900
+    await watch.sweep(Date.now())
     fail(new StoreDown('no answer'))
-    await watch.sweep(opened + 1900)
+    time.now = 2899
+    await watch.sweep(Date.now())
     expect(closings).toEqual([])
-    await watch.sweep(opened + 1901)
+    time.now = 2900
+    await watch.sweep(Date.now())
+    expect(closings).toEqual(['1013 auth/unavailable'])
+  })
+
+  test('V4: and for staleMs since the end of certainty, when the channel is silent too', async () => {
+    const { issue, open, watch, closings, fail, time } = setUp()
+    open(issue())
+    fail(new StoreDown('no answer'))
+    time.silentSince = 500
+    time.now = 1499
+    await watch.sweep(Date.now())
+    expect(closings).toEqual([])
+    time.now = 1500
+    await watch.sweep(Date.now())
     expect(closings).toEqual(['1013 auth/unavailable'])
   })
 

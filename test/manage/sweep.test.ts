@@ -1,5 +1,6 @@
 /** What falls due by itself, on the rows of a gate: nobody asks for it. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Change } from '../../src/context.ts'
 import { createIdempotencyStore } from '../../src/db/idempotency.ts'
 import { createKeyStore } from '../../src/db/keys.ts'
 import { createSweep } from '../../src/manage/sweep.ts'
@@ -23,11 +24,15 @@ afterAll(async () => {
 test('a silent secret ends, a key that is due is named once, an old answer is removed', async () => {
   const { platforms } = gate.config
   const sql = gate.deployment.ports.gatewaySql
-  const forgotten: string[] = []
+  const announced: Change[] = []
+  const nobody = { epoch: 1, nodes: 1, acknowledged: 1, effectiveAt: 0, maxStalenessMs: 0 }
   const sweep = createSweep({
     ...{ platforms, keys: createKeyStore(sql), idempotency: createIdempotencyStore(sql) },
     rotationMs: { test: 3_600_000, live: 3_600_000 },
-    forgetKey: (id) => forgotten.push(id),
+    async announce(change) {
+      announced.push(change)
+      return nobody
+    },
   })
   const headers = { 'idempotency-key': 'old' }
   const made = await api.call('POST', '/v1/api-keys', {
@@ -38,7 +43,7 @@ test('a silent secret ends, a key that is due is named once, an old answer is re
   const body = { overlap: '7d', end_after_quiet_hours: 2 }
   await api.call('POST', `/v1/api-keys/${id}/rotate`, { body })
   await sweep()
-  expect(forgotten).toEqual([])
+  expect(announced).toEqual([])
   await withClient(database.ownerUrl, async (client) => {
     // The new secret was used three hours ago, the old one not since.
     await client.query(
@@ -58,7 +63,7 @@ test('a silent secret ends, a key that is due is named once, an old answer is re
   })
   await Promise.all([sweep(), sweep()])
   await sweep()
-  expect(forgotten).toEqual([id])
+  expect(announced).toEqual([{ kind: 'key', platform: 'plt_acme', id }])
   const { json } = await api.call('GET', `/v1/api-keys/${id}`)
   const states = json.data.rotation.secrets.map(({ state }: { state: string }) => state)
   expect(states).toEqual(['current', 'ended'])

@@ -76,7 +76,12 @@ describe('a key', () => {
     expect((await call(rotated.key)).status).toBe(401)
     expect((await admin.apiKeys.enable(made.id)).status).not.toBe('disabled')
     expect((await call(rotated.key)).status).toBe(200)
-    expect((await admin.apiKeys.revoke(made.id)).status).toBe('revoked')
+    const ended = await admin.apiKeys.revoke(made.id, { wait: 'none' })
+    expect(ended).toMatchObject({
+      ...{ id: made.id, status: 'revoked' },
+      receipt: { nodes: 1, acknowledged: 1, epoch: expect.any(Number), maxStalenessMs: 0 },
+    })
+    expect(Date.parse(ended.receipt.effectiveAt)).toBeLessThanOrEqual(Date.now())
     expect((await call(rotated.key)).status).toBe(401)
   })
 

@@ -34,9 +34,10 @@ export const differences: readonly Difference[] = [
   },
   {
     name: 'Nothing about a key is remembered',
-    node: 'A key is asked for again after `keys.positiveTtl`, and honoured for `keys.stale` while the database is away.',
-    workers: 'Both count as 0: every request asks, and is answered 503 while the database is away.',
-    instead: 'A revoked key is dead at its next request.',
+    node: 'A key is remembered until a change of it is heard, `keys.positiveTtl` at most, and honoured for `keys.outage` or `keys.stale` while the database is away.',
+    workers: 'All count as 0: every request asks, and is answered 503 while the database is away.',
+    instead:
+      'A revoked key is dead at its next request; its receipt says `nodes: null` and `max_staleness_ms: 0`.',
   },
   {
     name: 'Counts live in memory that may be evicted',

@@ -15,13 +15,20 @@ import type {
   VerifyApiKeyBody,
   VerifyApiKeyData,
 } from './schema.ts'
-import { type RequestOptions, segment, type Transport } from './transport.ts'
+import {
+  type Ask,
+  type RequestOptions,
+  segment,
+  type Told,
+  type Transport,
+  type WaitOptions,
+} from './transport.ts'
 
 /** Which keys, and how many at a time. */
 export type ListApiKeys = Omit<ListApiKeysQuery, 'limit' | 'cursor'> & PageOptions
 
 /** How a key is changed. */
-export type UpdateOptions = RequestOptions & {
+export type UpdateOptions = WaitOptions & {
   /** The `etag` that the change is for: where the key was changed since, `ConflictError` is thrown. */
   readonly ifMatch?: string
 }
@@ -62,14 +69,15 @@ export class ApiKeys {
 
   /**
    * Changes what is named and leaves the rest; null takes a restriction away. Overwrites what others
-   * changed meanwhile, unless `ifMatch` says which version was read.
+   * changed meanwhile, unless `ifMatch` says which version was read. `receipt` of the answer says since
+   * when every node goes by it.
    */
   update(
     id: string,
     changes: UpdateApiKeyBody,
-    { ifMatch, ...options }: UpdateOptions = {},
-  ): Promise<ApiKey> {
-    return this.#transport.data({
+    { ifMatch, wait, ...options }: UpdateOptions = {},
+  ): Promise<Told<ApiKey>> {
+    const ask = {
       method: 'PATCH',
       path: pathOf(id),
       body: changes,
@@ -78,34 +86,38 @@ export class ApiKeys {
       // be refused as somebody else's.
       isUnrepeatable: ifMatch !== undefined,
       options,
-    })
+    } as const
+    return this.#transport.told(ask, wait)
   }
 
   /**
    * Gives a key another secret, which `key` of the answer shows, this once. The old one stays good for
-   * `overlap`. The id `self` is the calling key.
+   * `overlap`. The id `self` is the calling key. Waits for the other nodes where a secret ends at once.
    */
   rotate(
     id: string,
     rotation: RotateApiKeyBody = {},
-    options?: RequestOptions,
-  ): Promise<IssuedApiKey> {
-    return this.#act(id, 'rotate', rotation, options)
+    options?: WaitOptions,
+  ): Promise<Told<IssuedApiKey>> {
+    return this.#end(id, 'rotate', rotation, options)
   }
 
-  /** Ends a key for good, at once. The row stays, for the audit. */
-  revoke(id: string, options?: RequestOptions): Promise<ApiKey> {
-    return this.#act(id, 'revoke', {}, options)
+  /**
+   * Ends a key for good. The row stays, for the audit. `receipt` of the answer says since when no node
+   * takes the key any more.
+   */
+  revoke(id: string, options?: WaitOptions): Promise<Told<ApiKey>> {
+    return this.#end(id, 'revoke', {}, options)
   }
 
-  /** Stops a key until it is enabled. */
-  disable(id: string, options?: RequestOptions): Promise<ApiKey> {
-    return this.#act(id, 'disable', {}, options)
+  /** Stops a key until it is enabled. `receipt`: as of `revoke`. */
+  disable(id: string, options?: WaitOptions): Promise<Told<ApiKey>> {
+    return this.#end(id, 'disable', {}, options)
   }
 
   /** Makes a disabled key work again. */
   enable(id: string, options?: RequestOptions): Promise<ApiKey> {
-    return this.#act(id, 'enable', {}, options)
+    return this.#transport.data(actOf(id, 'enable', {}, options))
   }
 
   /**
@@ -150,9 +162,18 @@ export class ApiKeys {
     return this.#transport.lines({ method: 'GET', path: '/api-keys/export', options })
   }
 
-  #act<Data>(id: string, verb: string, body: object, options?: RequestOptions): Promise<Data> {
-    return this.#transport.data({ method: 'POST', path: `${pathOf(id)}/${verb}`, body, options })
+  #end<Data>(
+    id: string,
+    verb: string,
+    body: object,
+    { wait, ...options }: WaitOptions = {},
+  ): Promise<Told<Data>> {
+    return this.#transport.told(actOf(id, verb, body, options), wait)
   }
 }
+
+const actOf = (id: string, verb: string, body: object, options?: RequestOptions): Ask => ({
+  ...{ method: 'POST', path: `${pathOf(id)}/${verb}`, body, options },
+})
 
 const pathOf = (id: string): string => `/api-keys/${segment(id)}`

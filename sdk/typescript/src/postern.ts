@@ -39,6 +39,7 @@ export type {
   IssuedApiKey,
   PermissionGroup,
   Platform,
+  Receipt,
   RotateApiKeyBody,
   Tenant,
   UpdateApiKeyBody,
@@ -47,7 +48,7 @@ export type {
   VerifyApiKeyData,
 } from './schema.ts'
 export type { ListTenants } from './tenants.ts'
-export type { RequestOptions } from './transport.ts'
+export type { RequestOptions, Told, WaitOptions } from './transport.ts'
 
 /** How a client is made. Everything has a default but the key and the address. */
 export type PosternOptions = {

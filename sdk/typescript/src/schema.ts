@@ -65,6 +65,20 @@ export type Problem = {
   }[]
 }
 
+/** The component `Receipt` of the document. */
+export type Receipt = {
+  /** The number of the announcement; null: the other nodes could not be told. */
+  readonly epoch: number | null
+  /** Nodes that were live; null: no node remembers anything. */
+  readonly nodes: number | null
+  /** How many of them go by the change. */
+  readonly acknowledged: number
+  /** From then on every node goes by it. */
+  readonly effectiveAt: string
+  /** For how long after the answer a node may still go by what was before. */
+  readonly maxStalenessMs: number
+}
+
 /** The component `ApiKey` of the document. */
 export type ApiKey = {
   readonly id: string
@@ -290,6 +304,12 @@ export type VerifyApiKeyData = {
   readonly key: ApiKey | null
 }
 
+/** The query of `POST /v1/api-keys/{id}/rotate`. */
+export type RotateApiKeyQuery = {
+  /** Whether the answer waits until every node has heard of it, for 2 seconds at most (all, the default), or not (none). */
+  readonly wait?: 'none' | 'all'
+}
+
 /** What is sent to `POST /v1/api-keys/{id}/rotate`. */
 export type RotateApiKeyBody = {
   /** How long the old secret stays good. Default: 24h. */
@@ -388,6 +408,12 @@ export type ListApiKeysQuery = {
   readonly tenant?: string
 }
 
+/** The query of `PATCH /v1/api-keys/{id}`. */
+export type UpdateApiKeyQuery = {
+  /** Whether the answer waits until every node has heard of it, for 2 seconds at most (all, the default), or not (none). */
+  readonly wait?: 'none' | 'all'
+}
+
 /** What is sent to `PATCH /v1/api-keys/{id}`. */
 export type UpdateApiKeyBody = {
   readonly name?: string
@@ -415,6 +441,24 @@ export type UpdateApiKeyBody = {
   readonly metadata?: Readonly<Record<string, string | number | boolean | null>>
 }
 
+/** The query of `DELETE /v1/api-keys/{id}`. */
+export type DeleteApiKeyQuery = {
+  /** Whether the answer waits until every node has heard of it, for 2 seconds at most (all, the default), or not (none). */
+  readonly wait?: 'none' | 'all'
+}
+
+/** The query of `POST /v1/api-keys/{id}/revoke`. */
+export type RevokeApiKeyQuery = {
+  /** Whether the answer waits until every node has heard of it, for 2 seconds at most (all, the default), or not (none). */
+  readonly wait?: 'none' | 'all'
+}
+
+/** The query of `POST /v1/api-keys/{id}/disable`. */
+export type DisableApiKeyQuery = {
+  /** Whether the answer waits until every node has heard of it, for 2 seconds at most (all, the default), or not (none). */
+  readonly wait?: 'none' | 'all'
+}
+
 /** What is sent to `POST /v1/tenants`. */
 export type CreateTenantBody = {
   readonly id: string
@@ -435,6 +479,12 @@ export type ListTenantsQuery = {
 /** What is sent to `PATCH /v1/tenants/{id}`. */
 export type UpdateTenantBody = {
   readonly metadata: Readonly<Record<string, string | number | boolean | null>>
+}
+
+/** The query of `POST /v1/tenants/{id}/suspend`. */
+export type SuspendTenantQuery = {
+  /** Whether the answer waits until every node has heard of it, for 2 seconds at most (all, the default), or not (none). */
+  readonly wait?: 'none' | 'all'
 }
 
 /** The query of `GET /v1/audit-events`. */

@@ -1,8 +1,14 @@
 /** The platform's customers. */
-import type { UpdateOptions } from './api-keys.ts'
 import { type Page, type PageOptions, Pages } from './page.ts'
 import type { CreateTenantBody, ListTenantsQuery, Tenant, UpdateTenantBody } from './schema.ts'
-import { type RequestOptions, segment, type Transport } from './transport.ts'
+import {
+  type Ask,
+  type RequestOptions,
+  segment,
+  type Told,
+  type Transport,
+  type WaitOptions,
+} from './transport.ts'
 
 /** Which tenants, and how many at a time. */
 export type ListTenants = Omit<ListTenantsQuery, 'limit' | 'cursor'> & PageOptions
@@ -37,7 +43,7 @@ export class Tenants {
   update(
     id: string,
     changes: UpdateTenantBody,
-    { ifMatch, ...options }: UpdateOptions = {},
+    { ifMatch, ...options }: RequestOptions & { readonly ifMatch?: string } = {},
   ): Promise<Tenant> {
     return this.#transport.data({
       method: 'PATCH',
@@ -49,20 +55,22 @@ export class Tenants {
     })
   }
 
-  /** Refuses every call for this tenant until it is resumed. */
-  suspend(id: string, options?: RequestOptions): Promise<Tenant> {
-    return this.#act(id, 'suspend', options)
+  /**
+   * Refuses every call for this tenant until it is resumed. `receipt` of the answer says since when
+   * every node does.
+   */
+  suspend(id: string, { wait, ...options }: WaitOptions = {}): Promise<Told<Tenant>> {
+    return this.#transport.told(actOf(id, 'suspend', options), wait)
   }
 
   /** Lets a suspended tenant go on. */
   resume(id: string, options?: RequestOptions): Promise<Tenant> {
-    return this.#act(id, 'resume', options)
-  }
-
-  #act(id: string, verb: string, options?: RequestOptions): Promise<Tenant> {
-    const path = `${pathOf(id)}/${verb}`
-    return this.#transport.data({ method: 'POST', path, body: {}, options })
+    return this.#transport.data(actOf(id, 'resume', options))
   }
 }
+
+const actOf = (id: string, verb: string, options?: RequestOptions): Ask => ({
+  ...{ method: 'POST', path: `${pathOf(id)}/${verb}`, body: {}, options },
+})
 
 const pathOf = (id: string): string => `/tenants/${segment(id)}`

@@ -9,6 +9,7 @@ import { fromWire, toWire } from './case.ts'
 import { Deadline, sleep } from './deadline.ts'
 import { connectionError, errorOf, PosternError, unreadable } from './errors.ts'
 import { mayRetry, retryAfterOf, waitMs } from './retry.ts'
+import type { Receipt } from './schema.ts'
 
 /** What may be said about one call alone. */
 export type RequestOptions = {
@@ -24,6 +25,18 @@ export type RequestOptions = {
    */
   readonly idempotencyKey?: string
 }
+
+/** What may be said about a call that ends or narrows something. */
+export type WaitOptions = RequestOptions & {
+  /**
+   * `all` (the default): the answer waits until every node goes by the change, for 2 seconds at most;
+   * `none`: it does not. `receipt` of the answer says how far it has come.
+   */
+  readonly wait?: 'none' | 'all'
+}
+
+/** What was changed, and since when every node goes by it. */
+export type Told<Data> = Data & { readonly receipt: Receipt }
 
 type Settings = {
   /** With the base path, without a slash at its end. */
@@ -81,6 +94,15 @@ export class Transport {
   async data<Data>(ask: Ask): Promise<Data> {
     const { data } = await this.json<{ data: Data }>(ask)
     return data
+  }
+
+  /** The `data` of an answer that says how far a change has come. `wait` is sent in the query. */
+  async told<Data>(ask: Ask, wait?: 'none' | 'all'): Promise<Told<Data>> {
+    const asked = wait === undefined ? ask : { ...ask, query: { ...ask.query, wait } }
+    const { data, epoch, nodes, acknowledged, effectiveAt, maxStalenessMs } = await this.json<
+      { data: Data } & Receipt
+    >(asked)
+    return { ...data, receipt: { epoch, nodes, acknowledged, effectiveAt, maxStalenessMs } }
   }
 
   /** An answer in lines of JSON, as they arrive. Only its beginning is tried again. */

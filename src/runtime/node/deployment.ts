@@ -112,7 +112,7 @@ async function wire(
     const built = createGateway(
       {
         platforms,
-        keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
+        keys: { ...keys, peppers: secrets.peppers },
         limits: { local, nodeShare: 1 / server.nodes },
         management: { ...management, readScript: readReferenceScript },
         masterKey: secrets.masterKey,
@@ -139,6 +139,7 @@ async function wire(
   }
 
   let gateway = build(config)
+  ports.signal.listen((change) => gateway.heard(change))
   const front = createFront({
     fetch: (request, exchange) => gateway.fetch(request, exchange),
     refuse: (refusal, exchange) => gateway.refuse(refusal, exchange),
@@ -180,7 +181,9 @@ async function wire(
       }
     },
     swap(next) {
-      gateway = build(next)
+      const built = build(next)
+      gateway.retire()
+      gateway = built
       const { count, windowSeconds } = config.keys.failures
       const { failures } = next.keys
       // A guard made anew has forgotten who failed, so it is not for every change.

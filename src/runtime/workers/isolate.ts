@@ -102,9 +102,11 @@ function gatewayOptions(
     keys: {
       ...keys,
       peppers,
+      // Nothing is remembered, so nothing has to be told to any isolate.
       positiveTtlMs: 0,
-      ttlMs: 0,
+      negativeTtlMs: 0,
       // A store that does not answer is a 503, not a key that may have been revoked.
+      outageMs: 0,
       staleMs: 0,
       // Nobody waits for another's turn: the promise would belong to another request. What bounds
       // lookups here is Hyperdrive's pool.
