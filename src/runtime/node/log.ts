@@ -67,7 +67,9 @@ export function createLog(
     })
   return {
     outcome(outcome) {
-      const level = outcome.status < 500 ? 'info' : 'error'
+      // What is turned away under load comes by the thousand; that it is, is said once (pressure.ts).
+      const isFault = outcome.status >= 500 && outcome.code !== 'gateway/overloaded'
+      const level = isFault ? 'error' : 'info'
       if (logger.isLevelEnabled(level)) logger[level](outcomeLine(outcome))
     },
     info: (message, fields) => logger.info({ event: 'gateway', ...fields }, message),

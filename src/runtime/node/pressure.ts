@@ -37,11 +37,14 @@ export type Pressure = {
   shed(environment: EnvironmentName): boolean
 }
 
-/** How long a turn may be at its requests before one of this environment is turned away. */
+/**
+ * How much work there may be in a turn before one of this environment is turned away. While it is
+ * less than full, one of test is let in only where the turn before had none either.
+ */
 type Room = { readonly fullMs: number; readonly leastMs: number; ms: number; turnedAway: number }
 
 const windowMs = 100
-/** In a window. Above the first, requests are turned away for nothing; below the second, for a reason. */
+/** Of a window, in which the loop had nothing to do: above the first there is time to spare, below the second none. */
 const idleShare = 0.1
 const busyShare = 0.03
 const growth = 1.5
@@ -63,13 +66,20 @@ class Turns implements Pressure {
   readonly #onChange: PressureOptions['onChange']
   readonly #rooms: Readonly<Record<EnvironmentName, Room>>
   #inTurn = false
-  #startMs = 0
   #lastMs = 0
+  /** What was asked about last was let in: the time since then is work. */
+  #working = false
+  /** Milliseconds of work in this turn, and the longest piece of it. */
+  #workMs = 0
   #longestMs = 0
-  /** What had queued in the turn before, when that is the reason why this one's requests waited. */
-  #beforeMs = 0
+  /** The same of the turn before, where this turn's requests waited for it. */
+  #workBeforeMs = 0
+  #longestBeforeMs = 0
   #windowStartMs = 0
   #windowIdleMs = 0
+  #windowWorkMs = 0
+  #windowLetIn = 0
+  #windowTurnedAway = 0
 
   constructor(afterMs: number, { onChange, clock = processClock }: PressureOptions) {
     this.#clock = clock
@@ -81,26 +91,37 @@ class Turns implements Pressure {
     const now = this.#clock.nowMs()
     if (this.#inTurn) this.#step(now)
     else this.#begin(now)
-    const { live, test } = this.#rooms
-    const room = this.#rooms[environment]
-    const spentMs = now - this.#startMs
-    if (room.ms < room.fullMs) {
-      if (spentMs < room.ms && (room === live || isFull(live))) return false
-    } else if (this.#beforeMs + spentMs - this.#longestMs < room.fullMs) {
-      if (room === live || isFull(live)) return false
+    this.#working = this.#hasRoom(environment)
+    if (this.#working) {
+      this.#windowLetIn += 1
+      return false
     }
+    const room = this.#rooms[environment]
     if (isFull(room)) this.#close(environment, now)
-    if (room === live && isFull(test)) this.#close('test', now)
+    if (environment === 'live' && isFull(this.#rooms.test)) this.#close('test', now)
     room.turnedAway += 1
+    this.#windowTurnedAway += 1
     return true
+  }
+
+  #hasRoom(environment: EnvironmentName): boolean {
+    const { live, test } = this.#rooms
+    const isTest = environment === 'test'
+    if (isTest && !isFull(live)) return false
+    const room = isTest ? test : live
+    const waitedMs = this.#workBeforeMs + this.#workMs
+    if (isFull(room)) return waitedMs - this.#longestMs - this.#longestBeforeMs < room.ms
+    return (isTest ? waitedMs : this.#workMs) < room.ms
   }
 
   #begin(now: number): void {
     // Nothing was ready for a while: then nothing has waited.
-    if (now - this.#lastMs > 1) this.#beforeMs = 0
+    const waited = now - this.#lastMs < 1
+    this.#workBeforeMs = waited ? this.#workMs : 0
+    this.#longestBeforeMs = waited ? this.#longestMs : 0
     this.#inTurn = true
-    this.#startMs = now
     this.#lastMs = now
+    this.#workMs = 0
     this.#longestMs = 0
     if (now - this.#windowStartMs >= windowMs) this.#look(now)
     this.#clock.atEndOfTurn(this.#end)
@@ -108,14 +129,15 @@ class Turns implements Pressure {
 
   #step(now: number): void {
     const stepMs = now - this.#lastMs
-    if (stepMs > this.#longestMs) this.#longestMs = stepMs
     this.#lastMs = now
+    if (!this.#working) return
+    this.#workMs += stepMs
+    this.#windowWorkMs += stepMs
+    if (stepMs > this.#longestMs) this.#longestMs = stepMs
   }
 
   readonly #end = (): void => {
-    const now = this.#clock.nowMs()
-    this.#step(now)
-    this.#beforeMs = now - this.#startMs - this.#longestMs
+    this.#step(this.#clock.nowMs())
     this.#inTurn = false
   }
 
@@ -129,25 +151,34 @@ class Turns implements Pressure {
     this.#onChange(environment, true, 0)
   }
 
-  /** Gives room while the loop has nothing to do at times, and takes it while it never has. */
+  /**
+   * Gives room where what was turned away would have fitted into the time in which the loop had nothing
+   * to do. Live requests get some as long as there is such time: it is better spent on them.
+   */
   #look(now: number): void {
     const { live, test } = this.#rooms
     if (isFull(live) && isFull(test)) return
     const passedMs = now - this.#windowStartMs
-    const idle = (this.#clock.idleMs() - this.#windowIdleMs) / passedMs
-    this.#restartWindow(now)
+    const idleMs = this.#clock.idleMs() - this.#windowIdleMs
+    const eachMs = this.#windowWorkMs / Math.max(1, this.#windowLetIn)
+    const fits = this.#windowTurnedAway * eachMs < idleMs
     const environment = isFull(live) ? 'test' : 'live'
     const room = this.#rooms[environment]
-    if (idle > idleShare) room.ms *= growth ** (passedMs / windowMs)
-    else if (idle < busyShare) room.ms = Math.max(room.leastMs, room.ms / 2)
-    if (room.ms < room.fullMs) return
-    room.ms = room.fullMs
-    this.#onChange(environment, false, room.turnedAway)
+    const grownMs = room.ms * growth ** (passedMs / windowMs)
+    if (fits) room.ms = Math.min(room.fullMs, grownMs)
+    else if (environment === 'test') room.ms = room.leastMs
+    else if (idleMs > idleShare * passedMs) room.ms = Math.min(room.fullMs / 2, grownMs)
+    else if (idleMs < busyShare * passedMs) room.ms = Math.max(room.leastMs, room.ms / 2)
+    this.#restartWindow(now)
+    if (isFull(room)) this.#onChange(environment, false, room.turnedAway)
   }
 
   #restartWindow(now: number): void {
     this.#windowStartMs = now
     this.#windowIdleMs = this.#clock.idleMs()
+    this.#windowWorkMs = 0
+    this.#windowLetIn = 0
+    this.#windowTurnedAway = 0
   }
 }
 
