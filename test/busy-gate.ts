@@ -1,6 +1,6 @@
 /**
- * The gate of `npm start` with handlers that tests need: one that costs processor time, one that says
- * which process it is in, one that blocks. A program of its own: `node test/busy-gate.ts [postern.yaml]`.
+ * The gate of `npm start` with handlers that tests need: one that costs processor time, one that takes
+ * its time, one that says which process it is in. A program of its own: `node test/busy-gate.ts [postern.yaml]`.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -23,9 +23,23 @@ function burn(ms: number): number {
   return x
 }
 
+/** Begins at once, and ends a while after. */
+function slowly(): ReadableStream {
+  const encoder = new TextEncoder()
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(encoder.encode('begun '))
+      setTimeout(() => {
+        controller.enqueue(encoder.encode('done'))
+        controller.close()
+      }, 500)
+    },
+  })
+}
+
 const handlers = {
   burn: createHandler().get('/', (c) => c.json({ burnt: burn(5) > 0 })),
-  block: createHandler().get('/', (c) => c.json({ blocked: burn(500) > 0 })),
+  slow: createHandler().get('/', () => new Response(slowly())),
   hello: createHandler().get('/', (c) => c.json({ pid: process.pid })),
 }
 

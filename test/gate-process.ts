@@ -46,7 +46,7 @@ export function runGate(
   return run(process.execPath, [program, ...args], {
     cwd: place.folder,
     env: environmentOf(env),
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   })
 }
 

@@ -42,9 +42,9 @@ test('Q18: of ten times what can be served, live requests are, and those of test
   const url = `${gate.url}/v1/burn`
   const streams = [
     { headers: headersFor('POSTERN_SK_LIVE'), perSecond: 20 },
-    { headers: headersFor('POSTERN_SK_DEV'), perSecond: 1500 },
+    { headers: headersFor('POSTERN_SK_DEV'), perSecond: 1000 },
   ]
-  const [live, turned] = await surge({ url, streams, seconds: 3, unseenSeconds: 1 })
+  const [live, turned] = await surge({ url, streams, seconds: 2, unseenSeconds: 1 })
   expect(Object.keys(live!.byStatus).concat(Object.keys(turned!.byStatus)).sort()).toEqual(
     expect.arrayContaining(['200', '503']),
   )
@@ -72,7 +72,7 @@ test('Q18: of ten times what can be served, live requests are, and those of test
     return changes().includes('test: requests are no longer turned away')
   })
   expect(performance.now() - from).toBeLessThan(15_000)
-}, 60_000)
+}, 120_000)
 
 test('Q20: a gate without descriptors says so, does not end, and takes connections again', async () => {
   const limited = await start(
