@@ -66,6 +66,7 @@ class Turns implements Pressure {
   readonly #onChange: PressureOptions['onChange']
   readonly #rooms: Readonly<Record<EnvironmentName, Room>>
   #inTurn = false
+  #startMs = 0
   #lastMs = 0
   /** What was asked about last was let in: the time since then is work. */
   #working = false
@@ -111,7 +112,9 @@ class Turns implements Pressure {
     const room = isTest ? test : live
     const waitedMs = this.#workBeforeMs + this.#workMs
     if (isFull(room)) return waitedMs - this.#longestMs - this.#longestBeforeMs < room.ms
-    return (isTest ? waitedMs : this.#workMs) < room.ms
+    if (isTest) return waitedMs < room.ms
+    // Where turning others away takes longer than the work, as much work again costs nobody much.
+    return this.#workMs < Math.max(room.ms, this.#lastMs - this.#startMs - this.#workMs)
   }
 
   #begin(now: number): void {
@@ -120,6 +123,7 @@ class Turns implements Pressure {
     this.#workBeforeMs = waited ? this.#workMs : 0
     this.#longestBeforeMs = waited ? this.#longestMs : 0
     this.#inTurn = true
+    this.#startMs = now
     this.#lastMs = now
     this.#workMs = 0
     this.#longestMs = 0

@@ -184,6 +184,16 @@ describe('Q18: at ten times what can be served', () => {
     expect(admitted(of(served, 'live', 1000)).length).toBeGreaterThan(10)
   })
 
+  test('where turning away is all that a process has time for, a good part of the live ones is served', () => {
+    const { served } = play(
+      arrivalsOf(
+        { environment: 'live', perSecond: 20, toMs: 5000 },
+        { environment: 'test', perSecond: 12_000, toMs: 5000 },
+      ),
+    )
+    expect(shareShed(of(served, 'live', 500))).toBeLessThan(0.5)
+  })
+
   test('it is over within 5 s, and says so once', () => {
     const { served, changes } = play(
       arrivalsOf(
