@@ -48,8 +48,12 @@ const pinned = (core: number, command: string[]): string[] =>
   pins ? ['taskset', '-c', String(core), ...command] : command
 
 /** Moves a process that runs already to the core of the load. */
-export function moveToLoadCore(pid: number): void {
-  if (pins) execFileSync('taskset', ['-a', '-c', '-p', String(loadCore), String(pid)])
+export const moveToLoadCore = (pid: number): void => moveTo('load', pid)
+
+/** Moves a process that runs already. */
+export function moveTo(core: 'server' | 'load', pid: number): void {
+  const number = core === 'server' ? serverCore : loadCore
+  if (pins) execFileSync('taskset', ['-a', '-c', '-p', String(number), String(pid)])
 }
 
 /** Runs one load to its end. Throws when a single request was not answered with a 2xx. */

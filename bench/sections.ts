@@ -3,6 +3,7 @@ import { benchGate } from './gate.ts'
 import { benchKeys } from './keys.ts'
 import { benchLimits } from './limits.ts'
 import { benchManagement } from './management.ts'
+import { cores, overload } from './process-sections.ts'
 import { latency, proxy, strain } from './proxy-sections.ts'
 import {
   atLeast,
@@ -37,6 +38,8 @@ export const sections: Readonly<Record<string, (setting: Setting) => Promise<Sec
   strain,
   management,
   worker,
+  cores,
+  overload,
 }
 
 async function management({ say }: Setting): Promise<Section> {

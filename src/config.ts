@@ -37,7 +37,7 @@ export type Config = {
     readonly platform: string
     readonly tenants: readonly TenantRecord[]
   }[]
-  readonly server: Pick<Installation, 'host' | 'port'> & {
+  readonly server: Pick<Installation, 'host' | 'port' | 'workers'> & {
     /** Without a slash at its end. null: as the caller named it. */
     readonly publicUrl: string | null
     /** Ranges in canonical form, `10.0.0.0/8`. */
@@ -45,10 +45,12 @@ export type Config = {
     /** From SIGTERM until connections are refused: time for a load balancer to see `/readyz`. */
     readonly shutdownDelayMs: number
     readonly shutdownGraceMs: number
-    /** Processes that count in the same Redis. */
+    /** Deployments that count in the same Redis. */
     readonly nodes: number
+    /** Milliseconds of work that may queue in a process before requests are turned away. null: any. */
+    readonly overloadMs: number | null
   }
-  readonly storage: Omit<Installation, 'host' | 'port'> & {
+  readonly storage: Omit<Installation, 'host' | 'port' | 'workers'> & {
     readonly scope: 'hardened' | 'plain'
     /** A transaction pooler stands between here and the database. */
     readonly pooler: boolean
@@ -143,7 +145,7 @@ function capped(errors: readonly ConfigError[]): readonly ConfigError[] {
 }
 
 function toConfig(file: ConfigFile, installation: Installation): Config {
-  const { host, port, ...places } = installation
+  const { host, port, workers, ...places } = installation
   const { cache, positiveTtl, negativeTtl, outage, stale, failures, lookupsPerAddress } = file.keys
   return {
     platforms: file.platforms.map(toPlatform),
@@ -151,11 +153,13 @@ function toConfig(file: ConfigFile, installation: Installation): Config {
     server: {
       host,
       port,
+      workers,
       publicUrl: file.server.publicUrl ?? null,
       trustedProxies: file.server.trustedProxies,
       shutdownDelayMs: file.server.shutdownDelay,
       shutdownGraceMs: file.server.shutdownGrace,
       nodes: file.server.nodes,
+      overloadMs: file.server.overload,
     },
     storage: { ...places, ...file.storage },
     keys: {

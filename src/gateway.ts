@@ -139,6 +139,7 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const { record } = must(proof instanceof Promise ? await proof : proof) // 401 429 503
     visit.shown(credentialOf(record), record.environment, headers.get('origin'))
     if (visit.page !== null) visit.shows(answerHeaders(visit.page, record.restrictions.origins))
+    if (ports.shed(record.environment)) throw Problem.of(shedding()) // 503: nothing is charged
     const sent = must(readTenant(headers, platform.scheme)) // 400
     const binding = tenants.bind(record, sent.tenant, platform)
     const { tenant } = must(binding instanceof Promise ? await binding : binding) // 400 403 503
@@ -286,6 +287,14 @@ function rewriteFor({ id, path, rewrite }: Route): Rewrite | null {
   const compiled = compileRewrite(path, rewrite)
   if (typeof compiled === 'string') throw new Error(`route ${id}: its rewrite ${compiled}`)
   return compiled
+}
+
+/** Those who are turned away together should not come back together. */
+const shedding = (): Refusal => sheddings[Math.floor(Math.random() * 3)] ?? sheddings[0]
+const sheddings = [sheddingFor('1'), sheddingFor('2'), sheddingFor('3')] as const
+
+function sheddingFor(seconds: string): Refusal {
+  return { code: 'gateway/overloaded', headers: { 'retry-after': seconds } }
 }
 
 const neverOpen = () => () => {}

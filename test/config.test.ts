@@ -457,6 +457,7 @@ describe('a reference to the environment', () => {
 })
 
 describe('the environment', () => {
+  const stores = { DATABASE_URL: 'postgres://a/b', REDIS_URL: 'redis://a' }
   test('says where the gateway listens and where its data is', () => {
     const env = {
       HOST: '0.0.0.0',
@@ -494,10 +495,28 @@ describe('the environment', () => {
       { POSTERN_TENANT_DATABASE_URL: 'postgres://hunter2@db' },
       'environment POSTERN_GATEWAY_DATABASE_URL: is required beside POSTERN_TENANT_DATABASE_URL',
     ],
+    [{ POSTERN_WORKERS: 'two' }, 'environment POSTERN_WORKERS: must be auto, or a whole number'],
+    [{ POSTERN_WORKERS: '0' }, 'environment POSTERN_WORKERS: must be auto'],
+    [{ POSTERN_WORKERS: '257', REDIS_URL: 'redis://a' }, 'POSTERN_WORKERS: must be auto, or a'],
+    [{ POSTERN_WORKERS: '2' }, 'POSTERN_WORKERS: POSTERN_WORKERS=2 needs REDIS_URL'],
+    [{ POSTERN_WORKERS: 'auto' }, 'POSTERN_WORKERS: POSTERN_WORKERS=auto needs REDIS_URL'],
+    [
+      { POSTERN_WORKERS: 'auto', REDIS_URL: 'redis://a' },
+      'POSTERN_WORKERS: POSTERN_WORKERS=auto needs a PostgreSQL',
+    ],
   ])('%j is refused by its name, without its value', (env, said) => {
     const lines = refused(fragment, env)
     expect(lines.join()).toContain(said)
     expect(lines.join()).not.toContain('hunter2')
+  })
+
+  test.each([
+    [{}, 1],
+    [{ POSTERN_WORKERS: '1' }, 1],
+    [{ POSTERN_WORKERS: '256', ...stores }, 256],
+    [{ POSTERN_WORKERS: 'auto', ...stores }, 'auto'],
+  ])('%j says how many processes serve: %s', (env, workers) => {
+    expect(accepted(fragment, env).server.workers).toBe(workers)
   })
 
   test('G12: without any, it is loopback, port 8787, the folder here, and no database', () => {
@@ -581,6 +600,7 @@ describe('a config', () => {
     })
     expect(log).toEqual({ level: 'info' })
     expect(server).toMatchObject({ publicUrl: null, shutdownDelayMs: 0, shutdownGraceMs: 10_000 })
+    expect(server).toMatchObject({ overloadMs: 100, workers: 1 })
     expect(storage.scope).toBe('hardened')
     expect(seeds).toEqual([{ platform: 'plt_a', tenants: [] }])
   })

@@ -37,11 +37,16 @@ const environmentOf = (env: Environment): Environment => ({
 })
 
 /** Starts a gate that is expected to refuse, and answers how it ended and what it said. */
-export function runGate(place: Place, env: Environment = {}, args: readonly string[] = []) {
-  return run(process.execPath, [entry, ...args], {
+export function runGate(
+  place: Place,
+  env: Environment = {},
+  args: readonly string[] = [],
+  program = entry,
+) {
+  return run(process.execPath, [program, ...args], {
     cwd: place.folder,
     env: environmentOf(env),
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   })
 }
 
@@ -70,17 +75,23 @@ export type Answer = {
   readonly json: ReturnType<typeof JSON.parse>
 }
 
-/** Starts a gate and waits until it serves. */
+/** Starts a gate (`program`: another file that serves one) and waits until it serves. */
 export async function startGateProcess(
   place: Place,
   env: Environment = {},
   args: readonly string[] = [],
+  program = entry,
 ): Promise<GateProcess> {
-  const running = await start(process.execPath, [entry, ...args], {
+  const running = await start(process.execPath, [program, ...args], {
     cwd: place.folder,
     env: environmentOf(env),
   })
-  const [, url = '', port = ''] = await running.line(/(http:\/\/\S+?:(\d+))$/)
+  const [, url = '', port = ''] = await running
+    .line(/(http:\/\/\S+?:(\d+))$/, 60_000)
+    .catch(async (error) => {
+      await running.stop('SIGKILL')
+      throw error
+    })
   await running.line(/^ {2}limits /)
   const gate = { ...running, url, port: Number(port) }
   return {

@@ -15,8 +15,12 @@ export type Installation = {
   readonly ownerDatabaseUrl: string | null
   readonly redisUrl: string | null
   readonly folder: string
+  /** Processes that serve; `auto`: one for each core. */
+  readonly workers: number | 'auto'
 }
 
+const workersMax = 256
+const workers = `must be auto, or a whole number from 1 to ${workersMax}`
 const postgres = 'must be a URL that starts with postgres:// or postgresql://'
 
 /** Reads the variables; an empty one counts as not set. Faults carry the variable's name as path. */
@@ -45,8 +49,12 @@ export function readInstallation(env: Environment): {
       /^redis[a-z+-]*:\/\//.test(value),
     ),
     folder: read('POSTERN_DIR', 'must be a path', (value) => !value.includes('\0')) ?? './.postern',
+    workers: workersOf(read('POSTERN_WORKERS', workers, isWorkers) ?? '1'),
   }
-  return { installation, faults: [...faults, ...halfRoles(env)] }
+  return {
+    installation,
+    faults: [...faults, ...halfRoles(env), ...workersWithoutStores(env, installation)],
+  }
 }
 
 const isHost = (value: string): boolean => /^[A-Za-z0-9._:%-]{1,253}$/.test(value)
@@ -54,6 +62,26 @@ const isPort = (value: string): boolean =>
   /^(?:0|[1-9][0-9]{0,4})$/.test(value) && Number(value) < 65_536
 const isUrl = (value: string, protocol: RegExp): boolean =>
   protocol.test(URL.parse(value)?.protocol ?? '')
+
+const isWorkers = (value: string): boolean =>
+  value === 'auto' || (/^[1-9][0-9]{0,2}$/.test(value) && Number(value) <= workersMax)
+const workersOf = (value: string): number | 'auto' => (value === 'auto' ? value : Number(value))
+
+/**
+ * Several processes hold the limits only where they count in one place, and a folder is one process's.
+ * `auto` is held to the same on a machine of one core: what is refused must not depend on the machine.
+ */
+function workersWithoutStores(env: Environment, { workers }: Installation): Fault[] {
+  if (workers === 1) return []
+  const said = `POSTERN_WORKERS=${workers}`
+  const path = ['POSTERN_WORKERS']
+  if (!env.REDIS_URL) {
+    return [{ path, message: `${said} needs REDIS_URL: all processes must count in one place` }]
+  }
+  if (env.DATABASE_URL || env.POSTERN_TENANT_DATABASE_URL) return []
+  const why = "the embedded storage is one process's"
+  return [{ path, message: `${said} needs a PostgreSQL, such as DATABASE_URL: ${why}` }]
+}
 
 /** One role's URL without the other's would let that other role fall back to a stronger one. */
 function halfRoles(env: Environment): Fault[] {

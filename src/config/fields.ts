@@ -58,6 +58,14 @@ export function duration(min: string, max: string) {
     .transform(durationMs)
 }
 
+/** `100ms` as milliseconds, `off` as null. */
+export function durationOrOff(min: string, max: string) {
+  const error = `must be off, or a duration from ${min} to ${max}, such as 100ms`
+  return text(/^(?:off|(?:0|[1-9][0-9]{0,8})(?:ms|s|min|h|d))$/, error)
+    .refine((value) => value === 'off' || within(durationMs(value), min, max), { error })
+    .transform((value) => (value === 'off' ? null : durationMs(value)))
+}
+
 const within = (ms: number, min: string, max: string): boolean =>
   ms >= durationMs(min) && ms <= durationMs(max)
 

@@ -8,6 +8,7 @@ import { presets } from '../keys/schemes.ts'
 import {
   cidr,
   duration,
+  durationOrOff,
   environment,
   hostName,
   judged,
@@ -179,7 +180,10 @@ export const fileSchema = section({
       .describe('How long requests under way may take after SIGTERM.'),
     nodes: whole(1, 1000)
       .default(1)
-      .describe('Processes that share the Redis; without it, each enforces its part of a limit.'),
+      .describe('Gates that share the Redis; without it, each enforces its part of a limit.'),
+    overload: durationOrOff('10ms', '10s')
+      .prefault('100ms')
+      .describe('How much work may queue before requests get a 503, those of test first; or off.'),
   })
     .prefault({})
     .describe('The listener. Address and port come from HOST and PORT.'),

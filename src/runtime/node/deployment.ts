@@ -13,11 +13,12 @@ import { memoryCounter } from '../../limits/memory.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import { createMeter } from '../../usage/meter.ts'
 import type { RootSecrets } from '../root-secrets.ts'
-import { type AddressGuard, createAddressGuard } from './address-guard.ts'
+import { type AddressGuard, type AddressGuardOptions, createAddressGuard } from './address-guard.ts'
 import { type EchoServer, startEcho } from './echo.ts'
 import { createFront, type Front } from './front.ts'
 import { healthOf } from './health.ts'
 import type { Log } from './log.ts'
+import { createPressure, type Pressure } from './pressure.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { readReferenceScript } from './reference-script.ts'
 import { type NodeSignal, openSignal } from './signal/open.ts'
@@ -46,9 +47,15 @@ export type Deployment = {
   close(): Promise<void>
 }
 
+/** Which of the processes that serve together this is, from 1, and of how many. */
+export type Part = { readonly at: number; readonly of: number }
+
+const alone: Part = { at: 1, of: 1 }
+
 /**
  * Opens storage and counter, and builds the gateway; nothing listens yet. `lookup` resolves the names
- * of upstreams; without it the system does.
+ * of upstreams; without it the system does. One of several processes holds its part of what is counted
+ * in memory, and finds the database migrated.
  */
 export async function deploy(
   config: Config,
@@ -56,10 +63,12 @@ export async function deploy(
   handlers: Handlers,
   log: Log,
   lookup?: Lookup,
+  part = alone,
 ): Promise<Deployment> {
-  const storage = await openStorage(config.storage, (message) => log.warn(message))
+  const migrates = part.of === 1
+  const storage = await openStorage(config.storage, (message) => log.warn(message), migrates)
   try {
-    return await wire(config, secrets, handlers, log, storage, lookup)
+    return await wire(config, secrets, handlers, log, storage, lookup, part)
   } catch (error) {
     await storage.close()
     throw error
@@ -73,12 +82,14 @@ async function wire(
   log: Log,
   storage: Storage,
   lookup: Lookup | undefined,
+  part: Part,
 ): Promise<Deployment> {
   let config = started
   const [redis, signal] = await openShared(config, storage, log, () => config.keys.staleMs)
   const local = memoryCounter()
-  let guard = guardOf(config)
-  const preflights = createAddressGuard(preflightShare)
+  let guard = guardOf(config, part)
+  let pressure = pressureOf(config, log)
+  const preflights = createAddressGuard(shareOf(preflightShare, part))
   const deferred = createDeferred(log)
   const meter = createMeter({
     write: createUsageStore(storage.gatewaySql).addUsage,
@@ -101,7 +112,7 @@ async function wire(
     gatewaySql: storage.gatewaySql,
     counter: redis?.counter ?? local,
     signal,
-    shed: () => false,
+    shed: (environment) => pressure.shed(environment),
     chargeFailure: (clientAddress) => guard.charge(clientAddress),
     forward: createForward(pools),
     chargePreflight: (clientAddress) => preflights.charge(clientAddress),
@@ -112,8 +123,11 @@ async function wire(
     const built = createGateway(
       {
         platforms,
-        keys: { ...keys, peppers: secrets.peppers },
-        limits: { local, nodeShare: 1 / server.nodes },
+        keys: {
+          ...{ ...keys, peppers: secrets.peppers },
+          lookupsPerAddress: partOf(keys.lookupsPerAddress, part),
+        },
+        limits: { local, nodeShare: 1 / (server.nodes * part.of) },
         management: { ...management, readScript: readReferenceScript },
         masterKey: secrets.masterKey,
         publicUrl: server.publicUrl,
@@ -145,8 +159,10 @@ async function wire(
     refuse: (refusal, exchange) => gateway.refuse(refusal, exchange),
     log: conclude,
     trustedProxies: config.server.trustedProxies,
+    onAcceptError: acceptErrors(log),
   })
-  const sweeper = startSweeper({ sweep: () => gateway.sweep(), log })
+  // One is enough for all, and there is always a first.
+  const sweeper = part.at === 1 ? startSweeper({ sweep: () => gateway.sweep(), log }) : null
   const urls = new Map<string, string>()
   let closed: Promise<void> | undefined
 
@@ -159,7 +175,7 @@ async function wire(
     await pools.close()
     await (await echo)?.close()
     await deferred.settled()
-    await Promise.all([meter.close(), sweeper.close()])
+    await Promise.all([meter.close(), sweeper?.close()])
     // Nothing goes by this node's memory any more, so nobody is to wait for it.
     await signal.close()
     await redis?.close()
@@ -188,8 +204,9 @@ async function wire(
       const { failures } = next.keys
       // A guard made anew has forgotten who failed, so it is not for every change.
       if (failures.count !== count || failures.windowSeconds !== windowSeconds) {
-        guard = guardOf(next)
+        guard = guardOf(next, part)
       }
+      if (config.server.overloadMs !== next.server.overloadMs) pressure = pressureOf(next, log)
       config = next
       return waitingFields(started, next)
     },
@@ -200,7 +217,39 @@ async function wire(
   }
 }
 
-const guardOf = ({ keys: { failures } }: Config): AddressGuard => createAddressGuard(failures)
+const guardOf = ({ keys: { failures } }: Config, part: Part): AddressGuard =>
+  createAddressGuard(shareOf(failures, part))
+
+/** Of what one client may do, what it may do here: together, processes are never laxer than one. */
+const partOf = (count: number, { of }: Part): number => Math.max(1, Math.floor(count / of))
+
+const shareOf = (share: AddressGuardOptions, part: Part): AddressGuardOptions => ({
+  ...share,
+  count: partOf(share.count, part),
+})
+
+const pressureOf = ({ server }: Config, log: Log): Pressure =>
+  createPressure({
+    afterMs: server.overloadMs,
+    onChange: (environment, turnsAway, turnedAway) => {
+      if (turnsAway) log.warn('overloaded: requests are turned away', { environment })
+      else log.info('requests are no longer turned away', { environment, turnedAway })
+    },
+  })
+
+/** One line a second at most: whoever runs out of descriptors does so thousands of times. */
+function acceptErrors(log: Log): (error: Error) => void {
+  let lastMs = Number.NEGATIVE_INFINITY
+  let unsaid = 0
+  return ({ message }) => {
+    unsaid += 1
+    const now = performance.now()
+    if (now - lastMs < 1000) return
+    log.error('connections cannot be accepted', { cause: message, times: unsaid })
+    lastMs = now
+    unsaid = 0
+  }
+}
 
 /** What listeners and connections were opened with, and cannot be changed under way. */
 function waitingFields(started: Config, next: Config): readonly string[] {
@@ -235,8 +284,12 @@ function createDeferred(log: Log) {
   }
 }
 
-/** Listens, or says in words what is in the way. */
-async function listenOn(front: Front, port: number, host: string): Promise<number> {
+/** Listens, and answers the port. Throws in words what is in the way. */
+export async function listenOn(
+  front: Pick<Front, 'listen'>,
+  port: number,
+  host: string,
+): Promise<number> {
   try {
     return await front.listen(port, host)
   } catch (error) {

@@ -35,7 +35,8 @@ export async function startEcho(): Promise<EchoServer> {
     socket.once('close', () => sockets.delete(socket))
     openSocket(incoming, head)
   })
-  server.listen(0, '127.0.0.1')
+  // Its own even where several processes share the ports of the gateway.
+  server.listen({ port: 0, host: '127.0.0.1', exclusive: true })
   await once(server, 'listening')
   const address = server.address()
   return {

@@ -4,7 +4,7 @@
  * the URLs; a key that the file has lost is said to be lost, and no other is made in its place.
  */
 import type { Config } from '../../config.ts'
-import type { Platform } from '../../context.ts'
+import type { Platform, Ports } from '../../context.ts'
 import { type Credentials, createCredentials } from '../../db/credentials.ts'
 import { type SeedStores, seededKeys, seedOperator, seedPlatform } from '../../seed.ts'
 import type { RootSecrets } from '../root-secrets.ts'
@@ -21,6 +21,11 @@ export type FirstStart = {
   readonly lost: readonly string[]
 }
 
+/** What is seeded: stores, and where each platform is reached. */
+type Seeded = Pick<Deployment, 'urls'> & {
+  readonly ports: Pick<Ports, 'gatewaySql' | 'tenantSql'>
+}
+
 /**
  * Seeds every platform that the config has seeds for and the store has no keys of. Writes `file`
  * (mode 0600); where the config seeds nothing, there is no file. Rejects when a store is down, and
@@ -28,7 +33,7 @@ export type FirstStart = {
  */
 export async function firstStart(
   { platforms, seeds }: Config,
-  { ports, urls }: Deployment,
+  { ports, urls }: Seeded,
   { peppers }: RootSecrets,
   file: string,
 ): Promise<FirstStart> {

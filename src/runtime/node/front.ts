@@ -27,7 +27,11 @@ const defaults: FrontLimits = {
   drainMs: 500,
 }
 
-export type FrontOptions = IntakeOptions & { readonly limits?: Partial<FrontLimits> }
+export type FrontOptions = IntakeOptions & {
+  readonly limits?: Partial<FrontLimits>
+  /** Told when a connection could not be taken, as where descriptors have run out. Must not throw. */
+  onAcceptError?(error: Error): void
+}
 
 export type Front = {
   /** Listens, and answers the port (for port 0, the one it got). Rejects when it cannot. */
@@ -51,6 +55,8 @@ export function createFront(options: FrontOptions): Front {
       const server = createIntakeServer(intake, limits)
       server.listen(port, host)
       await once(server, 'listening')
+      // Without a listener it would end the process (threats Q20).
+      server.on('error', (error) => options.onAcceptError?.(error))
       servers.push(server)
       const address = server.address()
       return typeof address === 'object' && address !== null ? address.port : 0

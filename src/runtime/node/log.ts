@@ -23,13 +23,26 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
 const flushMs = 1000
 
-/** Opens the log on a file descriptor (2: standard error). Past `waitingBytesMax`, lines are dropped. */
-export function createLog(level: LogLevel, fd = 2, waitingBytesMax = 4_194_304): Log {
+/**
+ * Opens the log on a file descriptor (2: standard error). Past `waitingBytesMax`, lines are dropped.
+ * `shared`: other processes write to the same one.
+ */
+export function createLog(
+  level: LogLevel,
+  fd = 2,
+  waitingBytesMax = 4_194_304,
+  shared = false,
+): Log {
   // Makes a pipe non-blocking. A write into a full one would otherwise hold a thread, and a process
   // waits for its threads when it ends: SIGTERM would hang for as long as nobody reads.
   if (fd === 2) process.stderr.on('error', () => undefined)
   // With 0 for the shortest piece, `flush` would not wait for what is being written.
-  const size = { minLength: 1, maxLength: waitingBytesMax }
+  // Into a pipe, 4096 bytes go whole or not at all: what is longer may be cut by others' lines.
+  const size = {
+    minLength: 1,
+    maxLength: waitingBytesMax,
+    ...(shared ? { maxWrite: 4096 } : {}),
+  }
   const destination = pino.destination({ fd, sync: false, ...size })
   const timestamp = () => `,"time":"${new Date().toISOString()}"`
   const logger = pino({ level, base: null, timestamp, formatters: { level: named } }, destination)
@@ -54,7 +67,9 @@ export function createLog(level: LogLevel, fd = 2, waitingBytesMax = 4_194_304):
     })
   return {
     outcome(outcome) {
-      const level = outcome.status < 500 ? 'info' : 'error'
+      // What is turned away under load comes by the thousand; that it is, is said once (pressure.ts).
+      const isFault = outcome.status >= 500 && outcome.code !== 'gateway/overloaded'
+      const level = isFault ? 'error' : 'info'
       if (logger.isLevelEnabled(level)) logger[level](outcomeLine(outcome))
     },
     info: (message, fields) => logger.info({ event: 'gateway', ...fields }, message),

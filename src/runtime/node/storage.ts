@@ -39,9 +39,12 @@ const shared: Pick<
   idleInTransactionTimeoutMs: 10_000,
 }
 
-/** Opens, migrates and inspects. Throws a sentence that says why the database must not be served. */
-export async function openStorage(places: Places, warn: Warn): Promise<Storage> {
-  const opened = await open(places, warn)
+/**
+ * Opens, migrates and inspects. Throws a sentence that says why the database must not be served.
+ * Without `migrates`, somebody has migrated a PostgreSQL already.
+ */
+export async function openStorage(places: Places, warn: Warn, migrates = true): Promise<Storage> {
+  const opened = await open(places, warn, migrates)
   try {
     await inspect(opened, warn)
   } catch (error) {
@@ -56,13 +59,13 @@ export async function openStorage(places: Places, warn: Warn): Promise<Storage> 
   }
 }
 
-async function open(places: Places, warn: Warn): Promise<Opened> {
+async function open(places: Places, warn: Warn, migrates: boolean): Promise<Opened> {
   const { databaseUrl, tenantDatabaseUrl, gatewayDatabaseUrl, ownerDatabaseUrl } = places
   const { scope, pooler } = places
   const onError = (cause: StoreDown) => warn(cause.message)
   const role = { ...shared, role: null, scope, pooler, embedded: false, onError }
   if (tenantDatabaseUrl !== null && gatewayDatabaseUrl !== null) {
-    if (ownerDatabaseUrl !== null) {
+    if (migrates && ownerDatabaseUrl !== null) {
       await migrate(ownerDatabaseUrl, warn, placeOf(ownerDatabaseUrl))
     }
     return pools(
@@ -73,7 +76,7 @@ async function open(places: Places, warn: Warn): Promise<Opened> {
   }
   if (databaseUrl !== null) {
     const owner = ownerDatabaseUrl ?? databaseUrl
-    await migrate(owner, warn, placeOf(owner))
+    if (migrates) await migrate(owner, warn, placeOf(owner))
     const one = { ...role, connection: databaseUrl }
     return pools(
       createSql({ ...one, role: 'postern_tenant' }),

@@ -4,18 +4,24 @@ import { seededName } from '../../seed.ts'
 import type { Deployment } from './deployment.ts'
 import { type FirstStart, naming } from './first-start.ts'
 
+export type Welcomed = Pick<Deployment, 'urls' | 'counting'> & {
+  readonly storage: Pick<Deployment['storage'], 'name'>
+}
+
 /** What a start says to the person at the terminal: where things are, and a line that can be pasted. */
 export function welcome(
   config: Config,
-  deployment: Deployment,
+  deployment: Welcomed,
   first: FirstStart,
   file: string,
+  processes = 1,
 ): string {
   const { platforms } = config
   const lines = platforms.map(({ slug, name }) => row(name, deployment.urls.get(slug) ?? ''))
   lines.push(
     row('storage', deployment.storage.name),
     row('limits', `counted ${deployment.counting}`),
+    ...(processes > 1 ? [row('processes', `${processes} workers`)] : []),
     ...keyRows(first, file),
   )
   const curls = platforms
@@ -44,7 +50,7 @@ function keyRows({ entries, written, lost }: FirstStart, file: string): string[]
 function curlLine(
   platform: Platform,
   { seeds, platforms }: Config,
-  { urls }: Deployment,
+  { urls }: Welcomed,
   { entries }: FirstStart,
 ): string | null {
   const { prefixes, headers, tenancy } = platform.scheme

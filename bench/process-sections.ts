@@ -1,0 +1,62 @@
+/** The sections of the bench about processes: what each runs, and which figure has which target. */
+import { benchCores } from './cores.ts'
+import { benchOverload } from './overload.ts'
+import {
+  atLeast,
+  atMost,
+  fact,
+  millis,
+  perSecond,
+  ratio,
+  type Section,
+  type Setting,
+  spreadOf,
+} from './report.ts'
+
+/** What a second process costs. */
+export async function cores({ redisUrl, say }: Setting): Promise<Section> {
+  const { one, two, twoOfOne, busier } = await benchCores({ redisUrl, say })
+  return {
+    title: 'Several processes',
+    about:
+      'A small JSON from a handler, after key, tenant, permission and limits in Redis; 50 keep-alive connections, five rounds of three seconds each, in turn. Processor time is of the primary and its workers together, in their own code and in the kernel. Servers and load share the machine, which a ratio by processor time does not mind much.',
+    figures: [
+      atLeast(
+        'requests per second of processor time, two workers of one process',
+        twoOfOne.median,
+        0.85,
+        ratio,
+        spreadOf(twoOfOne, ratio),
+      ),
+      fact('one process', perSecond(one.median)),
+      fact('two workers', perSecond(two.median)),
+      fact("the busier worker's part", ratio(busier.median) + spreadOf(busier, ratio)),
+    ],
+  }
+}
+
+/** What is left at ten times the load. */
+export async function overload({ say }: Setting): Promise<Section> {
+  const found = await benchOverload({ say })
+  const { quietP99Ms, liveP99Ms, slowdown, goodput, liveShare, testShare, recoveryMs } = found
+  return {
+    title: 'Overload',
+    about:
+      'A handler that uses 5 ms of processor time, so that one core can serve 200 requests a second. They come when they are due, as a Poisson stream, from the other core: 20 a second, then 2 000 with a live key; then 60 with a live key; then 60 with a live and 1 940 with a test key. Each is timed from when it was due; the first second of each stream is not counted.',
+    figures: [
+      atMost(
+        'p99 of what is let in at ten times the load, of the quiet one',
+        slowdown.median,
+        3,
+        ratio,
+        spreadOf(slowdown, ratio),
+      ),
+      fact('p99 when quiet', millis(quietP99Ms.median)),
+      fact('p99 at ten times the load', millis(liveP99Ms.median)),
+      fact('served meanwhile, of what one core can', ratio(goodput.median)),
+      fact('live requests served beside test ones', ratio(liveShare.median)),
+      fact('test requests served meanwhile', ratio(testShare.median)),
+      atMost('the last refusal after it', recoveryMs.median, 5000, millis),
+    ],
+  }
+}
