@@ -85,7 +85,7 @@ async function wire(
   part: Part,
 ): Promise<Deployment> {
   let config = started
-  const [redis, signal] = await openShared(config, storage, log, () => config.keys.staleMs)
+  const [redis, signal] = await openShared(config, storage, log, () => stalenessOf(config))
   const local = memoryCounter()
   let guard = guardOf(config, part)
   let pressure = pressureOf(config, log)
@@ -216,6 +216,12 @@ async function wire(
     },
   }
 }
+
+/**
+ * The longest that a node goes by its memory after a change of which it has not heard: cut off from
+ * everything, or reading anew what nobody announced because the announcer died.
+ */
+const stalenessOf = ({ keys }: Config): number => Math.max(keys.staleMs, keys.positiveTtlMs)
 
 const guardOf = ({ keys: { failures } }: Config, part: Part): AddressGuard =>
   createAddressGuard(shareOf(failures, part))
