@@ -186,6 +186,19 @@ describe('when the store is down', () => {
     expect(refused).toMatchObject({ ok: false, refusal: { code: 'limits/unavailable' } })
   })
 
+  it('L6: what was spent of a loan, without a call, counts here too when the store goes', async () => {
+    const { server, store, times } = await start()
+    const limits = [limit(1000, 3600)]
+    let passed = 0
+    while (passed < 300) passed += (await times(1, limits)).filter(isOk).length
+    await server.kill()
+    await until(() => store.state() === 'down')
+    passed += (await times(2000, limits)).filter(isOk).length
+    // Some of those are of the loan that was left.
+    expect(passed).toBeGreaterThanOrEqual(1000)
+    expect(passed).toBeLessThanOrEqual(1000 + 125)
+  })
+
   it('L6: killed and restarted empty, at most twice the quota passes in that window', async () => {
     const { server, store, times } = await start()
     const limits = [limit(10, 3600)]

@@ -41,6 +41,15 @@ describe('memory', () => {
     expect([938, 939, 940]).toContain(borrowed.states[0]?.remaining)
   })
 
+  it('notes what another store granted, at each counter as far as it has room', () => {
+    const counter = memoryCounter({ now: () => 0 })
+    const [a, b] = [tree('noted', 9).nodes[0]!, tree('full', 2).nodes[0]!]
+    const both = { shard: 'plt_memory:test', nodes: [a, b] }
+    for (let i = 0; i < 4; i++) counter.note(both, 1)
+    expect(counter.borrow({ ...both, nodes: [a] }, 1)).toMatchObject({ states: [{ remaining: 4 }] })
+    expect(counter.borrow({ ...both, nodes: [b] }, 1)).toMatchObject({ granted: false })
+  })
+
   it('L17: the same node in two trees is one count, however often trees are built anew', () => {
     const counter = memoryCounter({ now: () => 0 })
     const granted = [tree('x'), tree('x'), tree('x')].map((one) => counter.borrow(one, 1))

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { StoreDown } from '../../src/context.ts'
 import {
@@ -10,6 +11,7 @@ import {
 import { openRedis } from '../../src/runtime/redis-client.ts'
 import { defineLend, redisLender } from '../../src/runtime/redis-lender.ts'
 import { parseRedisUrl } from '../../src/runtime/redis-url.ts'
+import { fullest, type Passed } from '../limits/nodes.ts'
 import { ask, until } from '../redis.ts'
 import { type Server, startRedis } from '../servers.ts'
 import { type Clock, counterSuite, exactLimit, limit, treeOf } from '../suites/counter.suite.ts'
@@ -131,6 +133,109 @@ describe('Redis', () => {
     const borrowed = await counter.borrow(one, 1)
     expect(borrowed).toMatchObject({ granted: true, states: [{ remaining: 4 }] })
     expect(borrowed.states[0]!.resetSeconds).toBeGreaterThan(0)
+  })
+
+  it('L15: a foreign value at a counter key is warned of once, of whatever kind it is', async () => {
+    const server = await boot()
+    const warnings: string[] = []
+    const { counter } = await connect(server.url, {
+      ...patient,
+      onWarning: (message) => warnings.push(message),
+    })
+    const all = ['a', 'b', 'c'].map((key) => treeOf({ key, limits: [limit(5, 60)] }))
+    for (const one of all) await counter.borrow(one, 1)
+    expect(warnings).toEqual([])
+    const keys = [...(await ask(server, 'KEYS *')).matchAll(/(\{.*)\r\n/g)].map(([, key]) => key)
+    for (const [at, command] of ['LPUSH KEY x', 'SET KEY x', 'HSET KEY a b'].entries()) {
+      const key = keys[at] ?? ''
+      expect(await ask(server, `DEL ${key}`)).toBe(':1\r\n')
+      await ask(server, command.replace('KEY', key))
+    }
+    for (const one of all) expect(await counter.borrow(one, 1)).toMatchObject({ granted: true })
+    expect(warnings).toEqual([expect.stringContaining('did not write')])
+  })
+
+  it('a value as versions before leasing wrote it is counted on', async () => {
+    const server = await boot()
+    const { counter } = await connect(server.url, patient)
+    const one = tree(5)
+    await counter.borrow(one, 1)
+    const client = openRedis(parseRedisUrl(server.url), 10_000)
+    await once(client, 'ready')
+    const [key = ''] = await client.keys('*')
+    const old = Buffer.alloc(23)
+    const index = Math.floor((Date.now() * 1000) / ((60 * 1_000_000) / 64))
+    old.writeDoubleBE(index - 3, 0)
+    old.writeUInt8(3, 8)
+    old.writeUInt32BE(4, 9)
+    // The distance that stands before the oldest entry may be a leftover.
+    old.writeUInt8(9, 13)
+    old.writeUInt32BE(3, 14)
+    old.writeUInt8(3, 18)
+    old.writeUInt32BE(1, 19)
+    await client.set(key, old)
+    client.disconnect()
+    const borrowed = [await counter.borrow(one, 1), await counter.borrow(one, 1)]
+    expect(borrowed).toMatchObject([
+      { granted: true, states: [{ remaining: 0 }] },
+      { granted: false },
+    ])
+  })
+
+  it('several nodes that lease at random, stop and give back never pass the quota', async () => {
+    const clock = { ms: 1_800_000_000_000 }
+    const options = { ...patient, now: () => clock.ms * 1000 }
+    const fresh = () => connect(sharedUrl(), options)
+    const nodes = await Promise.all([fresh(), fresh(), fresh()])
+    const step = fc.record({
+      node: fc.nat(2),
+      ms: fc.constantFrom(0, 0, 1, 3, 8, 16, 40),
+      want: fc.constantFrom(1, 1, 1, 2, 5),
+      times: fc.integer({ min: 1, max: 12 }),
+      ends: fc.constantFrom(...Array<boolean>(19).fill(false), true),
+    })
+    const property = fc.asyncProperty(
+      fc.array(step, { minLength: 60, maxLength: 120, size: 'max' }),
+      fc.integer({ min: 20, max: 200 }),
+      async (steps, quota) => {
+        const one = treeOf({ key: 'one', limits: [limit(quota, 1)] })
+        const passed: Passed = []
+        for (const { node, ms, want, times, ends } of steps) {
+          clock.ms += ms
+          const { counter } = nodes[node]!
+          const some = Array.from({ length: times }, async () => counter.borrow(one, want))
+          for (const { granted } of await Promise.all(some)) {
+            if (granted) passed.push({ at: clock.ms, units: want })
+          }
+          if (!ends) continue
+          await nodes[node]!.close()
+          nodes[node] = await fresh()
+        }
+        expect(fullest(passed, 1000)).toBeLessThanOrEqual(quota)
+      },
+    )
+    await fc.assert(property, { numRuns: 10 })
+  })
+
+  it('FLUSHALL starts the count over, and what was lent before is spent and given back', async () => {
+    const server = await boot()
+    const { counter } = await connect(server.url, patient)
+    const one = tree(1000)
+    for (let i = 0; i < 20; i++) await counter.borrow(one, 1)
+    expect(await ask(server, 'FLUSHALL')).toBe('+OK\r\n')
+    let granted = 20
+    for (let i = 0; i < 2500; i++) if ((await counter.borrow(one, 1)).granted) granted++
+    expect(granted).toBeGreaterThanOrEqual(1000)
+    expect(granted).toBeLessThanOrEqual(2000)
+  })
+
+  it('what is lent is given back when the node is closed', async () => {
+    const server = await boot()
+    const [node, other] = [await connect(server.url, patient), await connect(server.url, patient)]
+    const one = tree(10_000)
+    for (let i = 0; i < 5; i++) await node.counter.borrow(one, 1)
+    await node.close()
+    expect((await other.counter.borrow(one, 1)).states[0]?.remaining).toBe(9994)
   })
 
   it('L18: OOM is a store that is down, and heals by itself', async () => {
