@@ -82,7 +82,8 @@ export class Member implements Signal {
   silentMs(): number {
     // The monotonic clock stands still while a machine is suspended; the other one may be set.
     const over = Math.max(performance.now() - this.#leaseEnd, Date.now() - this.#wallEnd)
-    return over > 0 ? over : 0
+    // What was sure to be heard is what had been announced when the last turn was sent.
+    return over > 0 ? over + leaseMs : 0
   }
 
   announce(change: Change, waitMs: number): Promise<Receipt> {
