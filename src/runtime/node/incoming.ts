@@ -116,6 +116,11 @@ export class Incoming extends IncomingMessage {
     return typeof value === 'string' ? value : null
   }
 
+  /** All of the body has arrived, and is good. */
+  get isWhole(): boolean {
+    return this.complete && this.#failure === null
+  }
+
   /** Why the body is no good, as far as is known. */
   get failure(): Problem | null {
     return this.#failure

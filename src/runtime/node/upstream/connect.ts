@@ -8,8 +8,7 @@
 import { lookup as systemLookup } from 'node:dns'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import type { buildConnector } from 'undici'
-import { type HopFailure, HopFault, type Upstream } from '../../../context.ts'
+import { type HopFailure, HopFault, type Target, type Upstream } from '../../../context.ts'
 import { createGuard } from '../../../proxy/target.ts'
 
 /** Resolves a name to all of its addresses, as `dns.lookup` with `all`. */
@@ -26,85 +25,116 @@ const lateBy: Readonly<Record<Stage, HopFailure>> = {
   tls: 'connection_timeout',
 }
 
-/** Makes undici's connector for one upstream. A failure is a `HopFault`. */
-export function createConnector(
+/** Where a socket puts what it reads, and who is told how much it was. Never with TLS. */
+export type Reader = {
+  readonly buffer: Uint8Array
+  callback(size: number): boolean
+}
+
+/** Called once. `readsItself`: what is read goes to the reader, and the socket has no `data`. */
+export type Connected = (found: Socket | HopFault, readsItself: boolean) => void
+
+/** Ends the attempt, which is not heard of again. */
+export type Cancel = () => void
+
+/** Connects. Whoever is given the socket listens to its `error` at once. */
+export type Connect = (reader: Reader | null, connected: Connected) => Cancel
+
+/** Makes what connects to one target of an upstream. A failure is a `HopFault`. */
+export function createConnect(
   upstream: Upstream,
+  target: Target,
   lookup: Lookup = systemLookup,
-): buildConnector.connector {
+): Connect {
   const blocked = createGuard(upstream.allow)
-  return ({ hostname, port, protocol }, done) => {
-    const host = hostname.replace(/^\[|\]$/g, '')
+  const { hostname, port, protocol } = new URL(target.origin)
+  const host = hostname.replace(/^\[|\]$/g, '')
+  const secure = protocol === 'https:'
+  const check = (address: string): HopFault | null => {
+    const why = blocked(address)
+    return why === null ? null : new HopFault('destination_ip_prohibited', true, `${host}: ${why}`)
+  }
+  const options = {
+    host,
+    port: Number(port || (secure ? 443 : 80)),
+    noDelay: true,
+    keepAlive: true,
+    ...(secure && tlsOptions(upstream, host)),
+  }
+  return (reader, connected) => {
     let stage: Stage = isIP(host) === 0 ? 'dns' : 'tcp'
-    let over = false
-    const finish = (error: unknown): void => {
-      if (over) return
-      over = true
-      clearTimeout(timer)
-      if (error === null) {
-        done(null, socket)
-        return
-      }
-      socket.destroy()
-      done(faultOf(error, stage), null)
-    }
-    const check = (address: string): HopFault | null => {
-      const why = blocked(address)
-      return why === null
-        ? null
-        : new HopFault('destination_ip_prohibited', true, `${host}: ${why}`)
-    }
     // An address that stands in the config is not resolved, so it is judged here.
     const literal = stage === 'tcp' ? check(host) : null
     if (literal !== null) {
-      done(literal, null)
-      return
+      connected(literal, false)
+      return () => {}
     }
-    const options = {
-      host,
-      port: Number(port || (protocol === 'https:' ? 443 : 80)),
-      noDelay: true,
-      keepAlive: true,
-      lookup(name: string, _: unknown, resolved: Resolved): void {
-        lookup(name, { all: true }, (error, addresses) => {
-          if (error === null) stage = 'tcp'
-          // One forbidden address among good ones is no accident (threats S3).
-          const bad = addresses?.map(({ address }) => check(address)).find((why) => why !== null)
-          resolved(error ?? bad ?? null, addresses ?? [])
-        })
-      },
+    const resolve = (name: string, _: unknown, resolved: Resolved): void => {
+      lookup(name, { all: true }, (error, addresses) => {
+        if (error === null) stage = 'tcp'
+        // One forbidden address among good ones is no accident (threats S3).
+        const bad = addresses?.map(({ address }) => check(address)).find((why) => why !== null)
+        resolved(error ?? bad ?? null, addresses ?? [])
+      })
     }
-    const socket: Socket | TLSSocket =
-      protocol === 'https:'
-        ? connectTls({ ...options, ...tlsOptions(upstream, host) })
-        : connectTcp(options)
+    const socket: Socket | TLSSocket = secure
+      ? connectTls({ ...options, lookup: resolve })
+      : connectTcp({ ...options, lookup: resolve, ...(reader !== null && { onread: reader }) })
+    const finish = (error: unknown): void => {
+      clearTimeout(timer)
+      socket.off('connect', onConnect).off('secureConnect', onSecure).off('error', finish)
+      if (error === null) connected(socket, !secure && reader !== null)
+      else {
+        cut(socket)
+        connected(faultOf(error, stage), false)
+      }
+    }
+    const onConnect = (): void => {
+      const reached = check(socket.remoteAddress ?? 'unknown')
+      if (reached !== null) finish(reached)
+      else if (secure) stage = 'tls'
+      else finish(null)
+    }
+    const onSecure = (): void => finish(null)
     const timer = setTimeout(() => {
       const cause = `${host} did not take a connection within ${upstream.connectMs} ms`
       finish(new HopFault(lateBy[stage], true, cause))
     }, upstream.connectMs)
-    socket.once('connect', () => {
-      const reached = check(socket.remoteAddress ?? 'unknown')
-      if (reached !== null) finish(reached)
-      else if (protocol === 'https:') stage = 'tls'
-      else finish(null)
-    })
-    socket.once('secureConnect', () => finish(null))
-    socket.on('error', finish)
+    socket.on('connect', onConnect).on('secureConnect', onSecure).on('error', finish)
+    return () => {
+      clearTimeout(timer)
+      cut(socket)
+    }
   }
 }
 
-/** Makes undici's connector for the built-in upstream, which listens on loopback and has no other name. */
-export function createEchoConnector(port: () => Promise<number>): buildConnector.connector {
-  return (_, done) => {
-    const failed = (error: unknown): void => done(faultOf(error, 'tcp'), null)
+/** Makes what connects to the built-in upstream, which listens on loopback and has no other name. */
+export function createEchoConnect(port: () => Promise<number>): Connect {
+  return (reader, connected) => {
+    const failed = (error: unknown): void => connected(faultOf(error, 'tcp'), false)
+    let given = false
     port().then((at) => {
-      const socket = connectTcp({ host: '127.0.0.1', port: at, noDelay: true })
+      if (given) return
+      const onread = reader !== null && { onread: reader }
+      const socket = connectTcp({ host: '127.0.0.1', port: at, noDelay: true, ...onread })
       socket.once('error', failed)
       socket.once('connect', () => {
         socket.off('error', failed)
-        done(null, socket)
+        if (given) cut(socket)
+        else connected(socket, reader !== null)
       })
     }, failed)
+    return () => {
+      given = true
+    }
   }
+}
+
+/** What it has to say after that is nobody's business. */
+function cut(socket: Socket): void {
+  socket.removeAllListeners('connect').removeAllListeners('secureConnect')
+  socket.removeAllListeners('error').on('error', () => {})
+  socket.destroy()
 }
 
 type Resolved = (error: Error | null, addresses: { address: string; family: number }[]) => void

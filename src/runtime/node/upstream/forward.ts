@@ -1,5 +1,5 @@
 /**
- * The forward port on Node: one hop to one target, over undici, streamed in both directions.
+ * The forward port on Node: one hop to one target, streamed in both directions.
  *
  * It decides nothing: which target, which headers and what a failure means is the proxy room's. It
  * keeps the bounds: so many requests for a target, so long for each step.

@@ -5,11 +5,14 @@
  * A check says nothing to a caller and costs no caller anything. The danger is a check that hangs: each
  * has a time of its own, and the next one waits for it.
  */
-import type { Dispatcher } from 'undici'
+import type { Socket } from 'node:net'
 import type { HealthCheck, Target, Upstream } from '../../../context.ts'
 import { hostFor } from '../../../proxy/headers.ts'
 import type { Check } from '../../../proxy/send.ts'
-import type { Pools, TargetPool } from './pools.ts'
+import type { TargetPool } from './pool.ts'
+import type { Pools } from './pools.ts'
+import { requestHead } from './request.ts'
+import type { Rider, Wire } from './wire.ts'
 
 /** Told when the opinion of a target changes. */
 export type OnChange = (upstream: Upstream, target: Target, well: boolean) => void
@@ -68,32 +71,70 @@ function probe(
   { path, timeoutMs }: HealthCheck,
 ): Promise<boolean> {
   return new Promise((resolve) => {
-    let controller: Dispatcher.DispatchController | null = null
-    let status = 0
-    const settle = (good: boolean): void => {
-      clearTimeout(timer)
-      resolve(good)
-    }
-    const timer = setTimeout(() => {
-      settle(false)
-      controller?.abort(new Error('the check took too long'))
-    }, timeoutMs)
     const headers = ['host', hostFor(upstream, target), 'user-agent', 'postern-health']
-    at.dispatch(
-      'health',
-      { path, method: 'GET', headers },
-      {
-        onRequestStart(started) {
-          controller = started
-        },
-        onResponseStart(_, code) {
-          status = code
-        },
-        // undici takes no handler without one, and answers with an error.
-        onResponseData() {},
-        onResponseEnd: () => settle(status >= 200 && status < 400),
-        onResponseError: () => settle(false),
-      },
-    )
+    const isLast = at.isOnce
+    const head = requestHead({
+      method: 'GET',
+      path,
+      headers,
+      hasBody: false,
+      upgrade: false,
+      wholeBytes: null,
+      isLast,
+    })
+    at.carry('health', new Probe(head, timeoutMs, resolve), false)
   })
+}
+
+class Probe implements Rider {
+  readonly #head: string
+  readonly #settle: (good: boolean) => void
+  readonly #timer: ReturnType<typeof setTimeout>
+  #wire: Wire | null = null
+  #status = 0
+  #over = false
+
+  constructor(head: string, timeoutMs: number, settle: (good: boolean) => void) {
+    this.#head = head
+    this.#settle = settle
+    this.#timer = setTimeout(() => {
+      this.#wire?.destroy()
+      this.#end(false)
+    }, timeoutMs)
+  }
+
+  board(wire: Wire): boolean {
+    if (this.#over) return false
+    this.#wire = wire
+    wire.send(this, this.#head, null, false, false, false)
+    return true
+  }
+
+  onHead(status: number): void {
+    this.#status = status
+  }
+
+  onEnd(): void {
+    this.#end(this.#status >= 200 && this.#status < 400)
+  }
+
+  onFault(): void {
+    this.#end(false)
+  }
+
+  onSwitch(_: string[], socket: Socket): void {
+    socket.destroy()
+    this.#end(false)
+  }
+
+  onBody(): void {}
+  onInformation(): void {}
+  onPause(): void {}
+  onSent(): void {}
+
+  #end(good: boolean): void {
+    this.#over = true
+    clearTimeout(this.#timer)
+    this.#settle(good)
+  }
 }

@@ -1,14 +1,13 @@
 /**
- * One hop under way on Node: the answer of a target on its way from undici's parser into the client's
- * `ServerResponse`, piece by piece, with nothing in between.
+ * One hop under way on Node: the answer of a target on its way into the client's `ServerResponse`,
+ * piece by piece, with nothing in between.
  *
  * Until the answer's head has been written, a hop that fails is a value for whoever sent it, and may be
  * sent elsewhere. After that the client holds half an answer, and the only honest end is to cut its
  * connection: an end that looks clean would make the half a whole (threats R25).
  */
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import type { Dispatcher } from 'undici'
 import { type Hop, type HopFailure, HopFault } from '../../../context.ts'
 import type { Problem } from '../../../problem.ts'
 import { layAnswer } from '../../../proxy/headers.ts'
@@ -16,22 +15,21 @@ import { acceptUpgrade } from '../accept.ts'
 import type { NodeExchange } from '../exchange.ts'
 import type { Incoming } from '../incoming.ts'
 import type { Outgoing } from '../outgoing.ts'
+import { type Block, takeBlock } from './blocks.ts'
 import { faultOf } from './fault.ts'
-import type { Guest, TargetPool } from './pools.ts'
-import { lengthOf, textsOf, trailersOf } from './raw-headers.ts'
-
-type Controller = Dispatcher.DispatchController
-type Timer = ReturnType<typeof setTimeout>
+import type { Guest, TargetPool } from './pool.ts'
+import { isUnsized, requestHead } from './request.ts'
+import type { Rider, Wire } from './wire.ts'
 
 /** A client that takes nothing for this long is cut off. */
 const stallMs = 60_000
-const nothing = Buffer.alloc(0)
 /** Up to here copying a body costs less than a second piece does. */
 const shortBytesMax = 16_384
 /** 1xx answers before the real one; more is a flood. */
 const informationalMax = 16
 
-export class HopHandler implements Dispatcher.DispatchHandler, Guest {
+export class HopHandler implements Rider, Guest {
+  deadlineMs = Number.POSITIVE_INFINITY
   readonly #hop: Hop
   readonly #exchange: NodeExchange
   readonly #outgoing: Outgoing
@@ -39,14 +37,15 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
   readonly #at: TargetPool
   readonly #resolve: (response: Response) => void
   readonly #reject: (fault: HopFault | Problem) => void
-  #controller: Controller | null = null
-  #timer: Timer | null = null
-  /** What the running timer waits for. */
+  #wire: Wire | null = null
+  /** What the deadline is for. */
   #waitsFor: HopFailure = 'connection_timeout'
   #informational = 0
   /** The answer's head, for as long as it has not been written. */
   #head: { readonly status: number; readonly reason: string; readonly list: string[] } | null = null
   #bodyBytes = -1
+  /** The client has been given the last byte. */
+  #ended = false
   #over = false
 
   constructor(
@@ -72,56 +71,62 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
     if (!this.#at.enter(this)) {
       const cause = `${upstream.connectionsMax} requests are with ${target.origin}, and ${upstream.queueMax} wait`
       this.#fail(new HopFault('connection_limit_reached', true, cause))
-    } else if (this.#controller === null && !this.#over) {
+    } else if (this.#wire === null && !this.#over) {
       // It waits for its turn or for a connection, and not for ever.
       this.#wait(upstream.connectMs, 'connection_timeout')
     }
   }
 
   start(): void {
-    const { owner, method, path, headers, upgrade } = this.#hop
-    this.#at.dispatch(
-      owner,
-      {
-        path,
-        method: method as Dispatcher.HttpMethod, // the type names some; undici sends every token
-        headers: headers as string[], // not written to
-        body: this.#body,
-        upgrade: upgrade ? 'websocket' : null,
-      },
-      this,
-    )
+    this.#at.carry(this.#hop.owner, this, this.#hop.upgrade)
+  }
+
+  board(wire: Wire): boolean {
+    if (this.#over) return false
+    const hop = this.#hop
+    const { method, path, headers, hasBody, upgrade } = hop
+    const body = this.#body
+    const unsized = body !== null && isUnsized(hop)
+    const wholeBytes = unsized && body.isWhole ? body.readableLength : null
+    const isLast = this.#at.isOnce
+    let head: string
+    try {
+      head = requestHead({ method, path, headers, hasBody, upgrade, wholeBytes, isLast })
+    } catch (error) {
+      this.#fail(faultOf(error, true))
+      return false
+    }
+    this.#wire = wire
+    this.#wait(hop.upstream.headersMs, 'http_response_timeout')
+    wire.send(this, head, body, unsized && wholeBytes === null, method === 'HEAD', upgrade)
+    return true
   }
 
   /** The client has gone, or what it sends is no good: nobody waits for an answer any more. */
   clientLeft(): void {
     // Told of every request, and an error is dear to make.
     if (this.#over) return
-    this.#fail(new HopFault('client_gone', this.#controller === null, 'the client went away'))
+    this.#fail(new HopFault('client_gone', this.#wire === null, 'the client went away'))
   }
 
-  onRequestStart(controller: Controller): void {
-    this.#controller = controller
-    if (this.#over) controller.abort(new Error('nobody waits for this request any more'))
-    else this.#wait(this.#hop.upstream.headersMs, 'http_response_timeout')
+  /** A slow upload is no slow answer. */
+  onSent(): void {
+    if (this.#waitsFor === 'http_response_timeout') {
+      this.#wait(this.#hop.upstream.headersMs, 'http_response_timeout')
+    }
   }
 
-  /** A piece of the body has gone: a slow upload is no slow answer. */
-  onBodySent(): void {
-    this.#timer?.refresh()
-  }
-
-  onRequestUpgrade(controller: Controller, _: number, __: unknown, socket: Duplex): void {
+  onSwitch(headers: string[], socket: Socket, rest: Buffer): void {
     if (this.#over) {
       socket.destroy()
       return
     }
     const { onOpen } = this.#hop
-    const list = layAnswer(textsOf(controller.rawHeaders), this.#hop)
     this.#stop()
     try {
       // The connection stays taken for as long as the WebSocket is open.
-      const response = acceptUpgrade(this.#exchange, list, socket, nothing, (open) => {
+      const list = layAnswer(headers, this.#hop)
+      const response = acceptUpgrade(this.#exchange, list, socket, rest, (open) => {
         const closed = onOpen(open)
         return () => {
           this.#at.leave(this)
@@ -135,62 +140,70 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
     }
   }
 
-  onResponseStart(controller: Controller, status: number, _: unknown, reason = ''): void {
+  onInformation(status: number, headers: string[]): void {
     if (this.#over) return
-    const raw = textsOf(controller.rawHeaders)
-    if (status < 200) {
-      this.#inform(status, raw)
-      return
-    }
-    this.#bodyBytes = lengthOf(raw)
-    this.#head = { status, reason, list: layAnswer(raw, this.#hop) }
-    // A short answer is whole by then, and goes out with its head in one write.
-    process.nextTick(flushLater, this)
+    this.#informational += 1
+    if (this.#informational > informationalMax) {
+      this.#fail(new HopFault('http_protocol_error', false, 'a flood of 1xx answers'))
+    } else this.#outgoing.writeInformational(status, headers)
   }
 
-  onResponseData(controller: Controller, piece: Buffer): void {
+  onHead(status: number, reason: string, headers: string[], bodyBytes: number): void {
+    if (this.#over) return
+    this.#bodyBytes = bodyBytes
+    // A short answer is whole by the end of this read, and goes out with its head in one write.
+    this.#head = { status, reason, list: layAnswer(headers, this.#hop) }
+  }
+
+  onBody(bytes: Buffer, from: number, to: number): void {
     if (this.#over) return
     const outgoing = this.#outgoing
-    if (this.#head !== null) {
-      this.#writeHead()
-      if (piece.length === this.#bodyBytes) {
-        this.#finish()
-        // Text goes out in one piece with the head, and a Buffer in a second one.
-        if (piece.length > shortBytesMax) outgoing.end(piece)
-        else outgoing.end(piece.toString('latin1'), 'latin1')
-        return
-      }
+    const isWhole = this.#head !== null && to - from === this.#bodyBytes
+    this.#writeHead()
+    const block = to - from > shortBytesMax ? takeBlock() : null
+    if (isWhole && block === null) {
+      // Text goes out in one piece with the head, and a Buffer in a second one.
+      this.#ended = true
+      outgoing.end(bytes.toString('latin1', from, to), 'latin1')
+      return
     }
-    this.#timer?.refresh()
-    if (outgoing.write(piece)) return
-    controller.pause()
+    const ready =
+      block === null
+        ? outgoing.write(bytes.toString('latin1', from, to), 'latin1')
+        : writeBlock(outgoing, block, bytes, from, to)
+    if (ready) {
+      this.#wait(this.#hop.upstream.idleMs, 'http_response_incomplete')
+      return
+    }
+    if (this.#waitsFor === 'client_gone') return
+    const wire = this.#wire
+    wire?.pause()
     this.#wait(stallMs, 'client_gone')
     outgoing.once('drain', () => {
       if (this.#over) return
       this.#wait(this.#hop.upstream.idleMs, 'http_response_incomplete')
-      controller.resume()
+      wire?.resume()
     })
   }
 
-  onResponseEnd(_: Controller, trailers: Record<string, string | string[]>): void {
-    if (this.#over) return
-    if (this.#head !== null) this.#writeHead()
-    this.#finish()
-    const list = trailersOf(trailers)
-    if (list.length > 0) this.#outgoing.addTrailers(list)
-    this.#outgoing.end()
-  }
-
-  onResponseError(_: Controller | null, error: Error): void {
-    this.#fail(faultOf(error, this.#controller === null))
-  }
-
-  /** Sends what there is of the answer, though it is not whole. */
-  flush(): void {
+  onPause(): void {
     if (this.#head === null || this.#over) return
     this.#writeHead()
     this.#outgoing.flushHeaders()
     this.#wait(this.#hop.upstream.idleMs, 'http_response_incomplete')
+  }
+
+  onEnd(trailers: string[]): void {
+    if (this.#over) return
+    this.#writeHead()
+    this.#finish()
+    if (this.#ended) return
+    if (trailers.length > 0) this.#outgoing.addTrailers(pairsOf(trailers))
+    this.#outgoing.end()
+  }
+
+  onFault(fault: HopFault | Problem): void {
+    this.#fail(fault)
   }
 
   #writeHead(): void {
@@ -201,18 +214,10 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
     this.#resolve(RESPONSE_ALREADY_SENT)
   }
 
-  #inform(status: number, raw: readonly string[]): void {
-    this.#informational += 1
-    if (this.#informational > informationalMax) {
-      this.#fail(new HopFault('http_protocol_error', false, 'a flood of 1xx answers'))
-    } else this.#outgoing.writeInformational(status, raw)
-  }
-
   /** Gives up when nothing happens for this long; takes the place of what was waited for before. */
   #wait(ms: number, failure: HopFailure): void {
-    if (this.#timer !== null) clearTimeout(this.#timer)
     this.#waitsFor = failure
-    this.#timer = setTimeout(timeOut, ms, this)
+    this.deadlineMs = performance.now() + ms
   }
 
   timedOut(): void {
@@ -223,7 +228,7 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
       return
     }
     const cause = `nothing happened in time (${this.#waitsFor})`
-    this.#fail(new HopFault(this.#waitsFor, this.#controller === null, cause))
+    this.#fail(new HopFault(this.#waitsFor, this.#wire === null, cause))
   }
 
   #waitsForClient(): boolean {
@@ -234,7 +239,7 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
   /** Nothing more is done, nor waited for. */
   #stop(): void {
     this.#over = true
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.deadlineMs = Number.POSITIVE_INFINITY
   }
 
   #finish(): void {
@@ -244,13 +249,26 @@ export class HopHandler implements Dispatcher.DispatchHandler, Guest {
 
   #fail(fault: HopFault | Problem): void {
     if (this.#over) return
+    this.#wire?.destroy()
     this.#finish()
-    this.#controller?.abort(fault)
     if (this.#outgoing.headersSent) this.#outgoing.breakOff(fault.message)
     else this.#reject(fault)
   }
 }
 
-// Functions of the module, so that a request makes no closure for its timers.
-const flushLater = (handler: HopHandler): void => handler.flush()
-const timeOut = (handler: HopHandler): void => handler.timedOut()
+function writeBlock(
+  outgoing: Outgoing,
+  block: Block,
+  bytes: Buffer,
+  from: number,
+  to: number,
+): boolean {
+  return outgoing.write(block.fill(bytes, from, to), block.release)
+}
+
+/** Names and values in turn, as `addTrailers` takes them. */
+function pairsOf(list: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = []
+  for (let at = 0; at < list.length; at += 2) pairs.push([list[at] ?? '', list[at + 1] ?? ''])
+  return pairs
+}
