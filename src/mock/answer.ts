@@ -7,6 +7,7 @@
  * same for the same seed, call and day. Answers are made in memory from the document alone; there is
  * no socket, no row and no secret in reach (threats O5).
  */
+import { createLru } from '../lib/lru.ts'
 import type { Refusal } from '../problem.ts'
 import { type Answer, type Example, isJsonType, type Media, type Operation } from './document.ts'
 import { chooseMedia, type Preference, readPrefer } from './negotiate.ts'
@@ -48,11 +49,15 @@ export type Answering = {
 }
 
 const dayMs = 86_400_000
+const keptMax = 1000
+/** Characters: what is longer is made anew. */
+const keptSizeMax = 8192
 
 /** Creates the part that answers. `validator` judges what is sent to callers. */
 export function createAnswering(validator: Validator, sampler: Sampler): Answering {
   // Which examples of a body fit it: asked once for each, when first wanted.
   const fitting = new WeakMap<Media, readonly Example[]>()
+  const kept = createLru<MockAnswer | Refusal>(keptMax)
 
   function examplesOf(media: Media): readonly Example[] {
     const before = fitting.get(media)
@@ -66,7 +71,22 @@ export function createAnswering(validator: Validator, sampler: Sampler): Answeri
     return found
   }
 
+  /** The same call has the same answer all day, so what was made for it is kept for a while. */
   function answer(called: Called): MockAnswer | Refusal {
+    const { call, setting } = called
+    if (call.hasBody || call.search.length + call.path.length > 500) return answerAnew(called)
+    const day = Math.floor(setting.now / dayMs)
+    const wanted = [call.headers.get('prefer') ?? '', call.headers.get('accept') ?? '']
+    const name = [setting.seed, day, call.method, call.path, call.search, ...wanted].join('\n')
+    const before = kept.get(name, setting.now)
+    if (before !== undefined) return before
+    const made = answerAnew(called)
+    const size = name.length + ('code' in made ? 0 : (made.body?.length ?? 0))
+    if (size <= keptSizeMax) kept.set(name, made, (day + 1) * dayMs)
+    return made
+  }
+
+  function answerAnew(called: Called): MockAnswer | Refusal {
     const preference = readPrefer(called.call.headers.get('prefer'))
     const chosen = chooseAnswer(called.operation, preference.code)
     if ('code' in chosen) return chosen

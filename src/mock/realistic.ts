@@ -102,8 +102,22 @@ export function idText({ name, owner, random }: Field, example: unknown): string
 
 const lastWord = (text: string): string => /[a-z]+$/.exec(snake(text))?.[0] ?? ''
 
+const snakes = new Map<string, string>()
+const makers = new Map<string, ((field: Field) => string) | null>()
+const rememberedMax = 10_000
+
+/** Keeps what was worked out for a name. Names may be a stranger's, so only so many are kept. */
+function remember<V>(known: Map<string, V>, name: string, value: V): V {
+  if (known.size >= rememberedMax) known.clear()
+  known.set(name, value)
+  return value
+}
+
 /** `createdAt` and `Created-At` as `created_at`: names are compared like this. */
 export const snake = (name: string): string =>
+  snakes.get(name) ?? remember(snakes, name.slice(0, 100), snaked(name))
+
+const snaked = (name: string): string =>
   name
     .slice(0, 100)
     .replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2')
@@ -180,8 +194,11 @@ export function textGuess(field: Field): string {
   const name = snake(field.name)
   const moment = momentGuess(field)
   if (moment !== null) return new Date(moment).toISOString()
-  const found = texts.find(([pattern]) => pattern.test(name))
-  if (found !== undefined) return found[1](field)
+  let maker = makers.get(name)
+  if (maker === undefined) {
+    maker = remember(makers, name, texts.find(([pattern]) => pattern.test(name))?.[1] ?? null)
+  }
+  if (maker !== null) return maker(field)
   if (/(?:^|_)name$/.test(name)) {
     if (/user|person|customer|member|owner|employee|contact|author/.test(field.owner))
       return person(field)
@@ -192,32 +209,34 @@ export function textGuess(field: Field): string {
   return slug(field)
 }
 
+/** Moments by name: from and to so many days away; what has been changed was there before. */
+const moments: readonly (readonly [RegExp, number, number])[] = [
+  [
+    /(?:^|_)(?:expir\w*|due\w*|renews?\w*|ends?_?(?:at|on|date|time)|next_\w+_(?:at|date)|valid_until|scheduled\w*)$/,
+    ...([2, 60] as const),
+  ],
+  [/(?:^|_)(?:birth_?day|birth_?date|date_of_birth|dob)$/, -22_000, -7_000],
+  [/(?:^|_)(?:updated|modified|last_\w+)(?:_?(?:at|on|date|time))?$/, -29, -1],
+  [
+    /(?:^|_)(?:created|inserted|registered|joined|started|issued|published)(?:_?(?:at|on|date|time))?$|(?:^|_)(?:at|on|timestamp|date|time|datetime)$/,
+    ...([-90, -30] as const),
+  ],
+]
+const spans = new Map<string, readonly [number, number] | null>()
+
+function spanOf(name: string): readonly [number, number] | null {
+  const before = spans.get(name)
+  if (before !== undefined) return before
+  const plain = snake(name)
+  const [, from, to] = moments.find(([pattern]) => pattern.test(plain)) ?? []
+  return remember(spans, name, from === undefined || to === undefined ? null : [from, to])
+}
+
 /** Milliseconds since 1970 for a field that names a moment, else null. Whole seconds. */
 export function momentGuess({ name, random, today }: Field): number | null {
-  const plain = snake(name)
-  const second = random.whole(0, 86_399) * 1000
-  if (
-    /(?:^|_)(?:expir\w*|due\w*|renews?\w*|ends?_?(?:at|on|date|time)|next_\w+_(?:at|date)|valid_until|scheduled\w*)$/.test(
-      plain,
-    )
-  ) {
-    return today + random.whole(2, 60) * dayMs + second
-  }
-  if (/(?:^|_)(?:birth_?day|birth_?date|date_of_birth|dob)$/.test(plain)) {
-    return today - random.whole(7_000, 22_000) * dayMs + second
-  }
-  // What has been changed was there before.
-  if (/(?:^|_)(?:updated|modified|last_\w+)(?:_?(?:at|on|date|time))?$/.test(plain)) {
-    return today - random.whole(1, 29) * dayMs + second
-  }
-  if (
-    /(?:^|_)(?:created|inserted|registered|joined|started|issued|published)(?:_?(?:at|on|date|time))?$|(?:^|_)(?:at|timestamp|date|time|datetime)$|_(?:at|on)$/.test(
-      plain,
-    )
-  ) {
-    return today - random.whole(30, 90) * dayMs + second
-  }
-  return null
+  const span = spanOf(name)
+  if (span === null) return null
+  return today + random.whole(...span) * dayMs + random.whole(0, 86_399) * 1000
 }
 
 /** A text of a format, or null for a format that nothing is known of. */

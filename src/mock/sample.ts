@@ -56,14 +56,17 @@ type Spot = {
   readonly depth: number
   readonly index: number
   readonly inList: boolean
-  /** It is the object that the answer is about, or one of its fields. */
+  /** A field of the object that the answer is about. */
   readonly own: boolean
+  /** That object itself. */
+  readonly self: boolean
 }
 
 class Unmade extends Error {}
 
 const triesMax = 5
 const valuesMax = 20_000
+const namesMax = 200
 const shallow = 5
 const depthMax = 24
 const nothing: ReadonlyMap<string, readonly unknown[]> = new Map()
@@ -105,7 +108,7 @@ class Making {
 
   whole(shape: Shape): unknown {
     const { owner } = this.#wish
-    const spot = { name: owner, owner, depth: 0, index: 0, inList: false, own: true }
+    const spot = { name: owner, owner, depth: 0, index: 0, inList: false, own: false, self: true }
     return this.#value(shape, this.#seeded(this.#wish.request), spot)
   }
 
@@ -139,10 +142,10 @@ class Making {
     const example = spot.inList && spot.index > 0 ? undefined : shape.shown.find(isJson)
     // `{ success, data: { … } }`: the object that is asked for is the one in the envelope.
     const inner = spot.depth === 0 ? this.#enclosed(shape) : null
-    const own = spot.own && inner === null
-    const isNamed = spot.own || spot.inList
+    const own = spot.self && inner === null
+    const isNamed = spot.self || spot.inList
     const owner = isNamed ? spot.owner : singular(spot.name)
-    const field = { ...spot, owner, depth: spot.depth + 1, inList: false, own }
+    const field = { ...spot, owner, depth: spot.depth + 1, inList: false, own, self: false }
     const made: Record<string, unknown> = {}
     let drawn = random
     const idShape = shape.properties.get('id')
@@ -156,7 +159,7 @@ class Making {
       const isRequired = shape.required.includes(name)
       if (!isRequired && spot.depth >= shallow) continue
       if (!isRequired && Object.keys(made).length >= shape.propertiesMax) continue
-      const below = { ...field, name, own: own || name === inner }
+      const below = { ...field, name, self: name === inner }
       try {
         made[name] = this.#field(part, drawn, below, example?.[name])
       } catch (thrown) {
@@ -213,6 +216,8 @@ class Making {
       shape.properties.size === 0 && shape.additional !== null && !shape.additional.never
     const wanted = Math.max(shape.propertiesMin, isMap && spot.depth < shallow ? 2 : 0)
     const least = Math.min(wanted, shape.propertiesMax)
+    const has = Object.keys(made).length
+    if (least - has > namesMax) throw new Unmade()
     for (let tries = 0; Object.keys(made).length < least; tries++) {
       if (tries > least + 20) throw new Unmade()
       const [pattern] = shape.patternProperties[0] ?? []
@@ -259,6 +264,7 @@ class Making {
         index: tries,
         inList: true,
         own: false,
+        self: false,
       }
       // The items of a list are the same whatever page of it is asked for.
       const drawn = isAnswer ? this.#seeded(`${owner}\nitem ${tries}`) : random
