@@ -42,10 +42,20 @@ export type Called = {
 
 export type Answering = {
   answer(called: Called): MockAnswer | Refusal
-  /** An answer of one of these statuses whose fields are those given, where the document allows. */
-  answerWith(called: Called, statuses: readonly number[], fields: object): MockAnswer | Refusal
+  /**
+   * An answer of one of these statuses with the fields given, where the document allows. `isWhole`:
+   * without fields that are neither given nor required.
+   */
+  answerWith(
+    called: Called,
+    statuses: readonly number[],
+    fields: object,
+    isWhole: boolean,
+  ): MockAnswer | Refusal
   /** The shape and the status that a good answer has, where that is JSON. */
   goodAnswer(operation: Operation): { readonly status: number; readonly media: Media } | null
+  /** What the body of a status is, where the document says so; null: it has no such status. */
+  media(operation: Operation, status: number): Pick<Media, 'shape'> | null
 }
 
 const dayMs = 86_400_000
@@ -98,7 +108,7 @@ export function createAnswering(validator: Validator, sampler: Sampler): Answeri
     called: Called,
     { answer: chosen, status }: Chosen,
     preference: Preference,
-    fields: object | null,
+    told: Told | null,
   ): MockAnswer | Refusal {
     const { call } = called
     const offered = chosen.media.filter((media) => isJsonType(jsonOr(media.type)) || isText(media))
@@ -108,7 +118,7 @@ export function createAnswering(validator: Validator, sampler: Sampler): Answeri
     if (media === undefined) return none('no body of a type that can be made')
     const type = jsonOr(media.type)
     headers['content-type'] = type.startsWith('text/') ? `${type}; charset=utf-8` : type
-    const value = madeFor(called, media, preference, fields)
+    const value = madeFor(called, media, preference, told)
     if (value === null) return none(`no value found for ${called.operation.id}`)
     if ('code' in value) return value
     headers['postern-mock'] = value.source
@@ -120,11 +130,11 @@ export function createAnswering(validator: Validator, sampler: Sampler): Answeri
     called: Called,
     media: Media,
     { example, isDynamic }: Preference,
-    fields: object | null,
+    told: Told | null,
   ): { value: unknown; source: string } | Refusal | null {
     const examples = examplesOf(media)
-    const wish = wishOf(called, fields)
-    if (fields === null && !isDynamic) {
+    const wish = wishOf(called, told)
+    if (told === null && !isDynamic) {
       const named = example === null ? undefined : examples.find(({ name }) => name === example)
       if (example !== null && named === undefined) return unknownExample(media, examples)
       const shown = named ?? examples[0]
@@ -132,7 +142,7 @@ export function createAnswering(validator: Validator, sampler: Sampler): Answeri
     }
     if (media.shape === null) return null
     const sampled = sampler.sample(media.shape, wish)
-    return sampled === null ? null : { ...sampled, source: fields === null ? 'schema' : 'world' }
+    return sampled === null ? null : { ...sampled, source: told === null ? 'schema' : 'world' }
   }
 
   /** An example in which the fields that the request gave stand, as long as it still fits. */
@@ -168,16 +178,21 @@ export function createAnswering(validator: Validator, sampler: Sampler): Answeri
 
   return {
     answer,
-    answerWith(called, statuses, fields) {
+    answerWith(called, statuses, fields, isWhole) {
       const { answers } = called.operation
       for (const status of statuses) {
         const found = statusAnswer(answers, String(status))
         if (found === undefined) continue
         const preference = { code: null, example: null, isDynamic: false }
-        const made = body(called, { answer: found, status }, preference, fields)
+        const made = body(called, { answer: found, status }, preference, { fields, isWhole })
         if (!('code' in made)) return made
       }
       return none(`no answer of ${statuses.join(' or ')} for ${called.operation.id}`)
+    },
+    media({ answers }, status) {
+      const found = statusAnswer(answers, String(status))
+      if (found === undefined) return null
+      return found.media.find(({ type }) => isJsonType(jsonOr(type))) ?? { shape: null }
     },
     goodAnswer(operation) {
       const chosen = chooseAnswer(operation, null)
@@ -187,6 +202,9 @@ export function createAnswering(validator: Validator, sampler: Sampler): Answeri
     },
   }
 }
+
+/** What a thing of the test world has. */
+export type Told = { readonly fields: object; readonly isWhole: boolean }
 
 type Chosen = { readonly answer: Answer; readonly status: number }
 
@@ -271,7 +289,7 @@ const isFree = (name: string): boolean =>
 /** What is asked of the sampler: everything that a call gives. */
 export function wishOf(
   { operation, call, parameters, setting }: Called,
-  fields: object | null,
+  told: Told | null,
 ): Wish {
   const { parts } = operation.template
   const given = new Map<string, unknown[]>()
@@ -281,7 +299,7 @@ export function wishOf(
     if (before === undefined) to.set(snake(name), [value])
     else before.push(value)
   }
-  for (const [name, value] of Object.entries(fields ?? {})) add(given, name, value)
+  for (const [name, value] of Object.entries(told?.fields ?? {})) add(given, name, value)
   const own = ownParameter(parts)
   for (const [name, text] of parameters) {
     const values = /^-?\d{1,15}$/.test(text) ? [text, Number(text)] : [text]
@@ -291,7 +309,7 @@ export function wishOf(
       if (name !== own && name !== 'id') add(above, name, value)
     }
   }
-  if (fields === null && isJson(call.body)) {
+  if (told === null && isJson(call.body)) {
     for (const [name, value] of Object.entries(call.body)) add(given, name, value)
   }
   return {
@@ -301,6 +319,7 @@ export function wishOf(
     owner: ownerOf(parts),
     given,
     above,
+    isWhole: told?.isWhole ?? false,
     items: itemsAsked(call.search),
   }
 }

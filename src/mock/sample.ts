@@ -40,6 +40,8 @@ export type Wish = {
   readonly given: ReadonlyMap<string, readonly unknown[]>
   /** Fields that hold for each item of a list: the parents that the path names. */
   readonly above: ReadonlyMap<string, readonly unknown[]>
+  /** The object has the fields given and those it must have, and no others. */
+  readonly isWhole: boolean
   /** How many items the answer's list has, where that is asked for. */
   readonly items: number | null
 }
@@ -157,7 +159,7 @@ class Making {
     for (const [name, part] of shape.properties) {
       if (name === 'id' || part.never || isOneWay(part, 'response')) continue
       const isRequired = shape.required.includes(name)
-      if (!isRequired && spot.depth >= shallow) continue
+      if (!isRequired && (spot.depth >= shallow || this.#isLeftOut(name, own))) continue
       if (!isRequired && Object.keys(made).length >= shape.propertiesMax) continue
       const below = { ...field, name, self: name === inner }
       try {
@@ -168,6 +170,11 @@ class Making {
     }
     this.#others(shape, made, drawn, field)
     return inOrder(made, shape)
+  }
+
+  #isLeftOut(name: string, own: boolean): boolean {
+    const { isWhole, given } = this.#wish
+    return isWhole && own && !given.has(snake(name))
   }
 
   /** The field of an envelope that holds the object itself; null: it is no envelope. */
