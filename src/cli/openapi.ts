@@ -13,7 +13,10 @@ export function openapiOrder(program: Order, terminal: Terminal): void {
     .command('import <file>')
     .description('write routes, permissions and mocks for a document (3.0 or 3.1, JSON or YAML)')
     .option('--upstream <name>', 'what the service is called', 'api')
-    .examples('postern openapi import openapi.json', 'postern openapi import shop.yaml --upstream shop')
+    .examples(
+      'postern openapi import openapi.json',
+      'postern openapi import shop.yaml --upstream shop',
+    )
     .action(async (file: string, { upstream }: { upstream: string }) => {
       const { importDocument } = await import('../admin.ts')
       const { yaml, says } = await importDocument(file, upstream)

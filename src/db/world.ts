@@ -61,7 +61,8 @@ export function createWorld(db: TenantDb, ttlSeconds: number): World {
       return found === undefined ? null : { id: own, data: found.data }
     },
     async list(name, { where, offset, limit }) {
-      const fits = Object.keys(where).length > 0 ? sql`${data} @> ${JSON.stringify(where)}::jsonb` : undefined
+      const fits =
+        Object.keys(where).length > 0 ? sql`${data} @> ${JSON.stringify(where)}::jsonb` : undefined
       const chosen = and(eq(collection, name), isNotNull(thing), live, fits)
       const rows = await db
         .select({ thing, data })
@@ -99,5 +100,4 @@ export function createWorld(db: TenantDb, ttlSeconds: number): World {
 }
 
 /** A path holds no space, so no two rows share an id. */
-const rowId = (name: string, own: string | null): string =>
-  own === null ? name : `${name} ${own}`
+const rowId = (name: string, own: string | null): string => (own === null ? name : `${name} ${own}`)

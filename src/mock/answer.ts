@@ -9,13 +9,14 @@
  */
 import { createLru } from '../lib/lru.ts'
 import type { Refusal } from '../problem.ts'
+import { faultAt } from './check.ts'
 import { type Answer, type Example, isJsonType, type Media, type Operation } from './document.ts'
 import { chooseMedia, type Preference, readPrefer } from './negotiate.ts'
 import { isJson } from './pointer.ts'
 import { singular, snake } from './realistic.ts'
 import type { MockCall } from './request.ts'
 import type { Sampler, Wish } from './sample.ts'
-import { faultAt, type Validator } from './schema.ts'
+import type { Validator } from './schema.ts'
 
 /** An answer that has been made. `body` is null where the answer has none. */
 export type MockAnswer = {
@@ -287,10 +288,7 @@ const isFree = (name: string): boolean =>
   )
 
 /** What is asked of the sampler: everything that a call gives. */
-export function wishOf(
-  { operation, call, parameters, setting }: Called,
-  told: Told | null,
-): Wish {
+export function wishOf({ operation, call, parameters, setting }: Called, told: Told | null): Wish {
   const { parts } = operation.template
   const given = new Map<string, unknown[]>()
   const above = new Map<string, unknown[]>()

@@ -6,8 +6,9 @@
  * A body that is not JSON has not been read by the gate, so only its presence and its type are judged.
  */
 import type { FieldError, Refusal } from '../problem.ts'
+import { faultAt } from './check.ts'
 import { isJsonType, type Media, type Operation, type Parameter } from './document.ts'
-import { faultAt, type Validator } from './schema.ts'
+import type { Validator } from './schema.ts'
 import type { Shape } from './shape.ts'
 import type { Variants } from './variants.ts'
 

@@ -42,7 +42,8 @@ export function proposeRoutes(document: ApiDocument, upstream: string): Proposal
       leftOut.push({ at, says: `takes the same requests as ${before}` })
     } else {
       taken.set(shape, path)
-      if (isOpen) leftOut.push({ at, says: 'needs no key in the document; here every route takes one' })
+      if (isOpen)
+        leftOut.push({ at, says: 'needs no key in the document; here every route takes one' })
       const permission = isOpen ? null : permissionOf(operation)
       const key = `${path} ${permission}`
       const route = routes.get(key) ?? { path, methods: [], permission }
@@ -69,18 +70,24 @@ const originOf = (url: string | undefined): string =>
 
 /** 1 to 32 of a-z 0-9 _ -, starting with a letter: what postern.yaml takes. */
 function word(text: string): string | null {
-  const plain = snake(text).replace(/^[^a-z]+/, '').replaceAll(/_+$/g, '').slice(0, 32)
+  const plain = snake(text)
+    .replace(/^[^a-z]+/, '')
+    .replaceAll(/_+$/g, '')
+    .slice(0, 32)
   return plain === '' ? null : plain
 }
 
 function permissionOf({ scopes, template, tags, method }: Operation): string {
   for (const scope of scopes) {
-    const [, service = '', action = ''] = /^([A-Za-z][\w-]*)[:./]([A-Za-z][\w-]*)$/.exec(scope) ?? []
+    const [, service = '', action = ''] =
+      /^([A-Za-z][\w-]*)[:./]([A-Za-z][\w-]*)$/.exec(scope) ?? []
     const [first, second] = [word(service), word(action)]
     if (first !== null && second !== null) return `${first}:${second}`
   }
   const literals = template.parts.flatMap((part) => (part.length === 1 ? part : []))
-  const named = literals.find((text) => word(text) !== null && !/^(?:v\d+(?:\.\d+)*|api|rest)$/i.test(text))
+  const named = literals.find(
+    (text) => word(text) !== null && !/^(?:v\d+(?:\.\d+)*|api|rest)$/i.test(text),
+  )
   const service = word(named ?? tags[0] ?? '') ?? 'api'
   return `${service}:${reads.has(method) ? 'read' : method === 'DELETE' ? 'delete' : 'write'}`
 }

@@ -6,23 +6,34 @@
  * cannot be: endless nesting, a million items, an empty choice. Work is counted, and whoever asks for a
  * value that was not found in that time gets none; the whole value is checked before it is given out.
  */
-import { formats, wholeFormats } from './format.ts'
+
+import { lengthOf, same, typeOf } from './check.ts'
+import {
+  holdsObjects,
+  idLike,
+  inOrder,
+  numberFor,
+  shallow,
+  simplest,
+  stretched,
+  typeFor,
+  Unmade,
+} from './fit.ts'
+import { formats } from './format.ts'
 import { isJson } from './pointer.ts'
 import type { Random } from './random.ts'
 import { Random as Seeded } from './random.ts'
 import {
   formatGuess,
-  idText,
   isId,
   numberGuess,
   singular,
   snake,
   textGuess,
-  uuid,
   wordGuess,
   yesNoGuess,
 } from './realistic.ts'
-import { isMultiple, isOneWay, lengthOf, same, typeOf, type Validator } from './schema.ts'
+import { isOneWay, type Validator } from './schema.ts'
 import type { Shape, TypeName } from './shape.ts'
 import type { Variants } from './variants.ts'
 
@@ -64,12 +75,9 @@ type Spot = {
   readonly self: boolean
 }
 
-class Unmade extends Error {}
-
 const triesMax = 5
 const valuesMax = 20_000
 const namesMax = 200
-const shallow = 5
 const depthMax = 24
 const nothing: ReadonlyMap<string, readonly unknown[]> = new Map()
 
@@ -181,7 +189,8 @@ class Making {
   #enclosed(shape: Shape): string | null {
     if (shape.properties.has('id')) return null
     for (const [name, part] of shape.properties) {
-      const isUsual = /^(?:data|result|item|resource)$/.test(name) || snake(name) === this.#wish.owner
+      const isUsual =
+        /^(?:data|result|item|resource)$/.test(name) || snake(name) === this.#wish.owner
       const ways = this.#variants.of(part)
       if (ways.some(({ properties }) => properties.has('id') || (isUsual && properties.size > 0))) {
         return name
@@ -328,113 +337,4 @@ class Making {
     if (typeof shown === 'string' && fits(shown)) return shown
     throw new Unmade()
   }
-}
-
-/** As the document's example looks: a UUID, digits, or a prefix and random characters. */
-function idLike(field: Parameters<typeof idText>[0], shown: unknown): string {
-  if (typeof shown !== 'string') return idText(field, shown)
-  if (formats.uuid?.(shown)) return uuid(field)
-  if (/^\d{1,15}$/.test(shown)) return field.random.text('123456789', shown.length)
-  return idText(field, shown)
-}
-
-function stretched(text: string, least: number, most: number): string {
-  const points = [...text]
-  if (points.length > most) return points.slice(0, most).join('').trimEnd().padEnd(least, 'x')
-  let long = text
-  while (long.length < least) long += ` ${text}`
-  return long.length > most ? long.slice(0, most).trimEnd().padEnd(least, 'x') : long
-}
-
-/** The guess where it is allowed, else a number that is. */
-function numberFor(shape: Shape, isWhole: boolean, guess: number, random: Random): number {
-  const { format, multipleOf, leastOpen, mostOpen } = shape
-  const bounds =
-    format !== null && Object.hasOwn(wholeFormats, format) ? wholeFormats[format] : undefined
-  const low = Math.max(shape.least, bounds?.[0] ?? -Number.MAX_SAFE_INTEGER)
-  const high = Math.min(shape.most, bounds?.[1] ?? Number.MAX_SAFE_INTEGER)
-  const step = multipleOf ?? (isWhole ? 1 : 0)
-  const fits = (value: number): boolean =>
-    (leastOpen ? value > low : value >= low) &&
-    (mostOpen ? value < high : value <= high) &&
-    (!isWhole || Number.isInteger(value)) &&
-    (multipleOf === null || isMultiple(value, multipleOf))
-  if (fits(guess)) return guess
-  if (step > 0) {
-    const first = Math.ceil(low / step)
-    const last = Math.floor(high / step)
-    const from =
-      Math.abs(guess / step) < Math.abs(first)
-        ? first
-        : Math.max(first, Math.round(guess / step) - 50)
-    for (const times of [
-      random.whole(from, Math.min(last, from + 100)),
-      first,
-      first + 1,
-      last,
-      last - 1,
-      0,
-    ]) {
-      const value = rounded(times * step)
-      if (fits(value)) return value
-    }
-    throw new Unmade()
-  }
-  for (const value of [
-    low + (Math.min(high, low + 100) - low) * random.next(),
-    (low + high) / 2,
-    low,
-    high,
-  ]) {
-    const short = Math.round(value * 100) / 100
-    if (fits(short)) return short
-    if (fits(value)) return value
-  }
-  throw new Unmade()
-}
-
-/** 3 * 0.1 as 0.3. */
-const rounded = (value: number): number => Number(value.toPrecision(15))
-
-const holdsObjects = ({ types, properties }: Shape): boolean =>
-  types?.has('object') ?? properties.size > 0
-
-function typeFor(shape: Shape, { depth, name }: Spot): TypeName {
-  const { types } = shape
-  if (types !== null) {
-    if (depth > shallow && types.has('null')) return 'null'
-    for (const type of types) if (type !== 'null') return type
-    return 'null'
-  }
-  if (
-    shape.properties.size + shape.required.length + shape.propertiesMin > 0 ||
-    shape.additional !== null
-  )
-    return 'object'
-  if (shape.items !== null || shape.prefix.length + shape.itemsMin > 0 || shape.contains !== null)
-    return 'array'
-  if (shape.least > -Infinity || shape.most < Infinity || shape.multipleOf !== null) return 'number'
-  const example = shape.shown.map(typeOf).find((type) => type !== null)
-  if (example != null) return example
-  return name === '' ? 'object' : 'string'
-}
-
-/** The way with the fewest parts that must be there. */
-function simplest(ways: readonly Shape[]): Shape {
-  const weight = (shape: Shape): number =>
-    shape.types?.has('null') === true
-      ? -1
-      : holdsObjects(shape)
-        ? 10 + shape.required.length
-        : shape.itemsMin
-  // Whoever calls has looked: there is at least one.
-  return ways.reduce((least, way) => (weight(way) < weight(least) ? way : least))
-}
-
-/** Fields in the order in which the document names them. */
-function inOrder(made: Record<string, unknown>, { properties }: Shape): Record<string, unknown> {
-  const ordered: Record<string, unknown> = {}
-  for (const name of properties.keys()) if (Object.hasOwn(made, name)) ordered[name] = made[name]
-  for (const name of Object.keys(made)) ordered[name] = made[name]
-  return ordered
 }

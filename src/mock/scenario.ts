@@ -6,7 +6,7 @@
  * It refuses to wait and to count: a scenario is a value, which the gateway acts on.
  */
 import { type ProblemCode, problems, type Refusal } from '../problem.ts'
-import { faultAt } from './schema.ts'
+import { faultAt } from './check.ts'
 
 export type Scenario =
   | { readonly kind: 'refuse'; readonly refusal: Refusal }
@@ -64,7 +64,9 @@ export function clockOf(header: string | null, now: number): { readonly now: num
   const text = header.trim()
   const [, sign, count, unit = ''] = /^([+-])(\d{1,9})([smhd])$/.exec(text) ?? []
   const step = sign === undefined ? 0 : Number(`${sign}${count}`) * (units[unit] ?? 0)
-  const instant = /^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)$/.test(text) ? Date.parse(text) : Number.NaN
+  const instant = /^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)$/.test(text)
+    ? Date.parse(text)
+    : Number.NaN
   const moved = sign === undefined ? instant : now + step
   // The years that RFC 3339 can write.
   if (moved >= 0 && moved < Date.UTC(10_000, 0)) return { now: moved }

@@ -7,9 +7,10 @@
  * waited for. Messages say what was wanted and never repeat a value, which may be a secret.
  */
 import type { FieldError } from '../problem.ts'
-import { formats, wholeFormats } from './format.ts'
+import { type Check, itemAt, memberAt, quietly, type Run, same, tell, tooComplex } from './check.ts'
 import { isJson, type Json } from './pointer.ts'
-import type { Shape, TypeName } from './shape.ts'
+import { compileScalars } from './scalars.ts'
+import type { Shape } from './shape.ts'
 
 /** A value is sent by a caller, or answered to one: `readOnly` and `writeOnly` say what that changes. */
 export type Direction = 'request' | 'response'
@@ -21,17 +22,8 @@ export type Validator = {
   faults(shape: Shape, value: unknown, location: string): FieldError[]
 }
 
-type Run = {
-  left: number
-  depth: number
-  /** null: whether is all that is asked. */
-  readonly found: FieldError[] | null
-}
-type Check = (value: unknown, run: Run, at: string) => boolean
-
 const stepsMax = 5_000_000
 const depthMax = 400
-const faultsMax = 50
 
 /** Creates a validator; what it has compiled of a document's shapes lives as long as it does. */
 export function createValidator(direction: Direction): Validator {
@@ -76,178 +68,14 @@ export function createValidator(direction: Direction): Validator {
   }
 }
 
-const tooComplex = 'is too much to be checked'
-
-function tell(
-  { found }: Run,
-  location: string,
-  code: string,
-  message: string,
-  fix?: string,
-): false {
-  if (found !== null && found.length < faultsMax) {
-    found.push(fix === undefined ? { location, code, message } : { location, code, message, fix })
-  }
-  return false
-}
-
-/** A fault that no schema found. */
-export const faultAt = (location: string, code: string, message: string): FieldError => ({
-  location,
-  code,
-  message,
-})
-
-/** The same run, which only asks whether. */
-function quietly(check: Check, value: unknown, run: Run): boolean {
-  const quiet: Run = { left: run.left, depth: run.depth, found: null }
-  const fits = check(value, quiet, '')
-  run.left = quiet.left
-  return fits
-}
-
-/** Where a member stands. Names were sent by a stranger: shortened, and printable. */
-const memberAt = (run: Run, at: string, name: string): string =>
-  run.found === null ? '' : `${at}.${name.slice(0, 64).replaceAll(/[^\x20-\x7e]/g, '?')}`
-
-const itemAt = (run: Run, at: string, index: number): string =>
-  run.found === null ? '' : `${at}[${index}]`
-
 function compile(shape: Shape, checkOf: (shape: Shape) => Check, direction: Direction): Check[] {
   if (shape.never) return [(_, run, at) => tell(run, at, 'not_allowed', 'is not allowed here')]
   return [
-    ...compileKinds(shape),
-    ...compileStrings(shape),
-    ...compileNumbers(shape),
+    ...compileScalars(shape),
     ...compileArrays(shape, checkOf),
     ...compileObjects(shape, checkOf, direction),
     ...compileBranches(shape, checkOf),
   ]
-}
-
-/** The name of a value's type. A number without a fraction is an integer too. */
-export function typeOf(value: unknown): TypeName | null {
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return 'array'
-  const type = typeof value
-  if (type === 'number') return Number.isInteger(value) ? 'integer' : 'number'
-  return type === 'boolean' || type === 'string' || type === 'object' ? type : null
-}
-
-function compileKinds({ types, values }: Shape): Check[] {
-  const checks: Check[] = []
-  if (types !== null) {
-    const says = `must be ${[...types].join(' or ')}`
-    checks.push((value, run, at) => {
-      const type = typeOf(value)
-      if (type !== null && (types.has(type) || (type === 'integer' && types.has('number')))) {
-        return true
-      }
-      return tell(run, at, 'type', says)
-    })
-  }
-  if (values !== null) {
-    const plain = new Set(values.filter((one) => typeof one !== 'object' || one === null))
-    const deep = values.filter((one) => typeof one === 'object' && one !== null)
-    const says = `must be one of ${values.map(shown).join(', ').slice(0, 300)}`
-    checks.push(
-      (value, run, at) =>
-        plain.has(value) || deep.some((one) => same(one, value)) || tell(run, at, 'enum', says),
-    )
-  }
-  return checks
-}
-
-const shown = (value: unknown): string =>
-  typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing').slice(0, 40)
-
-/** Whether two JSON values are equal, whatever the order of members. */
-export function same(one: unknown, other: unknown): boolean {
-  if (one === other) return true
-  if (Array.isArray(one) && Array.isArray(other)) {
-    return one.length === other.length && one.every((item, i) => same(item, other[i]))
-  }
-  if (!isJson(one) || !isJson(other)) return false
-  const names = Object.keys(one)
-  return (
-    names.length === Object.keys(other).length &&
-    names.every((name) => Object.hasOwn(other, name) && same(one[name], other[name]))
-  )
-}
-
-function compileStrings({ lengthMin, lengthMax, pattern, format }: Shape): Check[] {
-  const checks: Check[] = []
-  const strings = (check: (text: string, run: Run, at: string) => boolean): void => {
-    checks.push((value, run, at) => typeof value !== 'string' || check(value, run, at))
-  }
-  if (lengthMin > 0 || lengthMax < Number.POSITIVE_INFINITY) {
-    const says =
-      lengthMax === Number.POSITIVE_INFINITY
-        ? `must have at least ${lengthMin} characters`
-        : `must have ${lengthMin} to ${lengthMax} characters`
-    strings((text, run, at) => {
-      const length = lengthOf(text)
-      return (length >= lengthMin && length <= lengthMax) || tell(run, at, 'length', says)
-    })
-  }
-  if (pattern !== null) {
-    const says = `must match ${pattern.source.slice(0, 200)}`
-    strings((text, run, at) => {
-      run.left -= Math.ceil((text.length * pattern.size) / 16)
-      if (run.left < 0) return tell(run, at, 'too_complex', tooComplex)
-      return pattern.test(text) || tell(run, at, 'pattern', says)
-    })
-  }
-  const isFormatted =
-    format !== null && Object.hasOwn(formats, format) ? formats[format] : undefined
-  if (isFormatted !== undefined) {
-    const says = `must be of the format ${format}`
-    strings((text, run, at) => isFormatted(text) || tell(run, at, 'format', says))
-  }
-  return checks
-}
-
-/** By code points, as JSON Schema counts (2020-12 6.3.1). */
-export function lengthOf(text: string): number {
-  let length = text.length
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i)
-    if (unit >= 0xd800 && unit < 0xdc00 && (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00) length -= 1
-  }
-  return length
-}
-
-function compileNumbers({ format, least, most, leastOpen, mostOpen, multipleOf }: Shape): Check[] {
-  const checks: Check[] = []
-  const numbers = (code: string, says: string, holds: (value: number) => boolean): void => {
-    checks.push(
-      (value, run, at) => typeof value !== 'number' || holds(value) || tell(run, at, code, says),
-    )
-  }
-  if (leastOpen) numbers('minimum', `must be more than ${least}`, (value) => value > least)
-  else if (least > Number.NEGATIVE_INFINITY) {
-    numbers('minimum', `must be at least ${least}`, (value) => value >= least)
-  }
-  if (mostOpen) numbers('maximum', `must be less than ${most}`, (value) => value < most)
-  else if (most < Number.POSITIVE_INFINITY) {
-    numbers('maximum', `must be at most ${most}`, (value) => value <= most)
-  }
-  if (multipleOf !== null) {
-    numbers('multiple_of', `must be a multiple of ${multipleOf}`, (v) => isMultiple(v, multipleOf))
-  }
-  const bounds =
-    format !== null && Object.hasOwn(wholeFormats, format) ? wholeFormats[format] : null
-  if (bounds != null) {
-    const [low, high] = bounds
-    numbers('format', `must be of the format ${format}`, (value) => value >= low && value <= high)
-  }
-  return checks
-}
-
-/** 0.3 is a multiple of 0.1, whatever their binary fractions say. */
-export function isMultiple(value: number, step: number): boolean {
-  const times = value / step
-  return Math.abs(times - Math.round(times)) <= 1e-9 * Math.max(1, Math.abs(times))
 }
 
 function compileArrays(shape: Shape, checkOf: (shape: Shape) => Check): Check[] {

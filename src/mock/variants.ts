@@ -6,7 +6,7 @@
  * A way may still contradict itself (a pattern and a format, `not`, `if`): whoever makes a value checks
  * it against the whole shape afterwards.
  */
-import { same } from './schema.ts'
+import { same } from './check.ts'
 import { anyShape, type Shape, type TypeName } from './shape.ts'
 
 const waysMax = 16

@@ -11,7 +11,7 @@ import type { World, WorldThing } from '../context.ts'
 import type { Refusal } from '../problem.ts'
 import { type Answering, type Called, type MockAnswer, ownerOf, wishOf } from './answer.ts'
 import type { Operation } from './document.ts'
-import { type Json, isJson } from './pointer.ts'
+import { isJson, type Json } from './pointer.ts'
 import { snake } from './realistic.ts'
 import type { Sampler } from './sample.ts'
 import type { Shape } from './shape.ts'
@@ -61,7 +61,8 @@ export function createRemembering(
       await world.delete(place, id)
       return answering.answerWith(called, [204, 200, 202], thing.data, true)
     }
-    if (method === 'GET' || method === 'HEAD') return answering.answerWith(called, [200], thing.data, true)
+    if (method === 'GET' || method === 'HEAD')
+      return answering.answerWith(called, [200], thing.data, true)
     if (method !== 'PUT' && method !== 'PATCH') return null
     const sent = isJson(called.call.body) ? called.call.body : {}
     const base = method === 'PATCH' ? thing.data : keptOf(thing.data, bodyShape(called.operation))
@@ -73,7 +74,11 @@ export function createRemembering(
     return answering.answerWith(called, [200, 204, 202], data, true)
   }
 
-  async function create(called: Called, world: World, place: string): Promise<MockAnswer | Refusal> {
+  async function create(
+    called: Called,
+    world: World,
+    place: string,
+  ): Promise<MockAnswer | Refusal> {
     const { total } = await world.list(place, { where: {}, offset: 0, limit: 1 })
     const { call } = called
     const sent = isJson(call.body) ? call.body : {}
@@ -117,17 +122,30 @@ export function createRemembering(
   }
 
   /** A collection begins with what its list would have shown. */
-  function seededThings(called: Called, { item, get, post }: Collection, place: string): WorldThing[] {
+  function seededThings(
+    called: Called,
+    { item, get, post }: Collection,
+    place: string,
+  ): WorldThing[] {
     const operation = get ?? post
     const media = operation === null ? null : answering.goodAnswer(operation)?.media
     if (operation === null || media?.shape == null) return []
     const things: WorldThing[] = []
     for (let nth = 0; nth < firstThings; nth++) {
-      const call = { ...called.call, method: 'GET', path: `${place}#${nth}`, search: '', body: undefined }
+      const call = {
+        ...called.call,
+        method: 'GET',
+        path: `${place}#${nth}`,
+        search: '',
+        body: undefined,
+      }
       const parameters = new Map(
         [...called.parameters].filter(([name]) => !item.endsWith(`/{${name}}`)),
       )
-      const wish = { ...wishOf({ ...called, operation, call, parameters }, null), owner: ownerOf(operation.template.parts) }
+      const wish = {
+        ...wishOf({ ...called, operation, call, parameters }, null),
+        owner: ownerOf(operation.template.parts),
+      }
       const data = thingIn(sampler.sample(media.shape, wish)?.value)
       const id = data === null ? null : idOf(data)
       if (data !== null && id !== null) things.push({ id, data })
@@ -177,7 +195,11 @@ const ownId = (data: Json): Json => (Object.hasOwn(data, 'id') ? { id: data.id }
 function thingIn(value: unknown): Json | null {
   if (!isJson(value)) return null
   if (idOf(value) !== null) return value
-  return Object.values(value).filter(isJson).find((inner) => idOf(inner) !== null) ?? null
+  return (
+    Object.values(value)
+      .filter(isJson)
+      .find((inner) => idOf(inner) !== null) ?? null
+  )
 }
 
 function tooLarge(data: Json): Refusal | null {
@@ -240,7 +262,10 @@ function pageOf(query: URLSearchParams): Page {
     .map((name) => /^cur_(\d{1,9})$/.exec(query.get(name) ?? '')?.[1])
     .find((one) => one !== undefined)
   const offset = cursor ?? number(['offset', 'skip', 'start'])
-  return { limit, offset: offset != null ? Number(offset) : page === null ? 0 : Math.max(0, page - 1) * limit }
+  return {
+    limit,
+    offset: offset != null ? Number(offset) : page === null ? 0 : Math.max(0, page - 1) * limit,
+  }
 }
 
 /** Query parameters of the document that are fields of its things: those must be equal. */
@@ -255,7 +280,8 @@ function filtersOf({ parameters }: Operation, query: URLSearchParams): Record<st
   return found
 }
 
-const paging = /^(?:cursor|after|before|starting_after|ending_before|page.*|next_token|limit|offset|sort.*|order.*|q|query|search|expand|fields|include)$/
+const paging =
+  /^(?:cursor|after|before|starting_after|ending_before|page.*|next_token|limit|offset|sort.*|order.*|q|query|search|expand|fields|include)$/
 
 const isList = (shape: Shape, variants: Variants): boolean =>
   variants.of(shape).some(({ types, items }) => types?.has('array') ?? items !== null)

@@ -53,7 +53,9 @@ describe('O5: a hostile document is bounded', () => {
   })
 
   test('names of the language are names', async () => {
-    const paths = JSON.parse('{"__proto__":{"get":{}},"/a":{"get":{"responses":{"200":{"$ref":"#/constructor"}}}}}')
+    const paths = JSON.parse(
+      '{"__proto__":{"get":{}},"/a":{"get":{"responses":{"200":{"$ref":"#/constructor"}}}}}',
+    )
     const document = await documentOf(minimal(paths))
     expect(document.operations.map(({ id }) => id)).toEqual(['GET /a'])
     expect(document.notes).toEqual([
@@ -63,7 +65,9 @@ describe('O5: a hostile document is bounded', () => {
   })
 
   test('a required __proto__ makes no prototype', async () => {
-    const schema = JSON.parse('{"type":"object","required":["__proto__"],"properties":{"__proto__":{"type":"object"}}}')
+    const schema = JSON.parse(
+      '{"type":"object","required":["__proto__"],"properties":{"__proto__":{"type":"object"}}}',
+    )
     const mock = createMock(await documentOf(minimal({ '/a': { get: ok(schema) } })))
     const answer = mock.answer(call('GET /a'), setting)
     expect(answer).toMatchObject({ code: 'mock/no_response' })
@@ -71,7 +75,10 @@ describe('O5: a hostile document is bounded', () => {
 
   test('what can be run elsewhere is data here', async () => {
     const handler = 'globalThis.ran = true'
-    const document = minimal({ '/a': { get: { ...ok({ const: 1 }), 'x-handler': handler } } }, { 'x-seed': handler })
+    const document = minimal(
+      { '/a': { get: { ...ok({ const: 1 }), 'x-handler': handler } } },
+      { 'x-seed': handler },
+    )
     const mock = createMock(await documentOf(document))
     expect(mock.answer(call('GET /a'), setting)).toMatchObject({ status: 200, body: '1' })
     expect(Reflect.get(globalThis, 'ran')).toBeUndefined()
@@ -79,17 +86,32 @@ describe('O5: a hostile document is bounded', () => {
 
   test('endless and enormous schemas have no answer', async () => {
     const schemas: Record<string, unknown> = {
-      endless: { type: 'object', required: ['a'], properties: { a: { $ref: '#/paths/~1endless/get/responses/200/content/application~1json/schema' } } },
+      endless: {
+        type: 'object',
+        required: ['a'],
+        properties: {
+          a: { $ref: '#/paths/~1endless/get/responses/200/content/application~1json/schema' },
+        },
+      },
       items: { type: 'array', minItems: 1e9, items: { type: 'string' } },
       long: { type: 'string', minLength: 1e9 },
       never: { allOf: [{ type: 'string' }, { type: 'integer' }] },
       wide: { type: 'object', minProperties: 1e9, additionalProperties: true },
-      nested: { type: 'array', minItems: 1000, items: { type: 'array', minItems: 1000, items: {} } },
+      nested: {
+        type: 'array',
+        minItems: 1000,
+        items: { type: 'array', minItems: 1000, items: {} },
+      },
     }
-    const paths = Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [`/${name}`, { get: ok(schema) }]))
+    const paths = Object.fromEntries(
+      Object.entries(schemas).map(([name, schema]) => [`/${name}`, { get: ok(schema) }]),
+    )
     const mock = createMock(await documentOf(minimal(paths)))
     for (const name of Object.keys(schemas)) {
-      expect([name, mock.answer(call(`GET /${name}`), setting)]).toMatchObject([name, { code: 'mock/no_response' }])
+      expect([name, mock.answer(call(`GET /${name}`), setting)]).toMatchObject([
+        name,
+        { code: 'mock/no_response' },
+      ])
     }
   })
 })
@@ -98,7 +120,9 @@ test('what is left out is noted with its place, and the rest is read', async () 
   const { operations, notes } = await documentOf(
     minimal({
       '/ok': { get: { operationId: 'same', responses: { 200: { description: '' }, 600: {} } } },
-      '/other': { get: { operationId: 'same', parameters: [{ name: 'a', in: 'body' }], responses: {} } },
+      '/other': {
+        get: { operationId: 'same', parameters: [{ name: 'a', in: 'body' }], responses: {} },
+      },
       'no-slash': { get: {} },
       '/{a}/{a}': { get: {} },
       '/gone': { $ref: 'gone.yaml' },
@@ -138,7 +162,9 @@ test('a document of a thousand operations is read in seconds', async () => {
         properties: {
           id: { type: 'string', pattern: '^t_[a-z0-9]{10,20}$' },
           next: { $ref: `#/components/schemas/T${(i + 1) % 300}` },
-          ...Object.fromEntries(Array.from({ length: 15 }, (_, n) => [`field_${n}`, { type: 'string', maxLength: 50 }])),
+          ...Object.fromEntries(
+            Array.from({ length: 15 }, (_, n) => [`field_${n}`, { type: 'string', maxLength: 50 }]),
+          ),
         },
       },
     ]),
@@ -150,7 +176,11 @@ test('a document of a thousand operations is read in seconds', async () => {
         parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }],
         get: ok({ $ref: `#/components/schemas/T${i % 300}` }),
         post: {
-          requestBody: { content: { 'application/json': { schema: { $ref: `#/components/schemas/T${i % 300}` } } } },
+          requestBody: {
+            content: {
+              'application/json': { schema: { $ref: `#/components/schemas/T${i % 300}` } },
+            },
+          },
           ...ok({ type: 'array', items: { $ref: `#/components/schemas/T${i % 300}` } }),
         },
       },

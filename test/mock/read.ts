@@ -54,7 +54,8 @@ export async function documentNamed(name: string): Promise<ApiDocument> {
   return read
 }
 
-export const mockNamed = async (name: string): Promise<Mock> => createMock(await documentNamed(name))
+export const mockNamed = async (name: string): Promise<Mock> =>
+  createMock(await documentNamed(name))
 
 /** The shape of one schema, and what was noted about it. */
 export async function shapeOf(

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noThenProperty: JSON Schema has a keyword of that name.
 import { describe, expect, test } from 'vitest'
 import { createValidator } from '../../src/mock/schema.ts'
 import { shapeOf } from './read.ts'
@@ -30,22 +31,45 @@ describe('what does not fit is told with its place', () => {
     [{ items: { type: 'integer' } }, [1, 'a', 2, null], ['body[1] type', 'body[3] type']],
     [{ prefixItems: [{ type: 'string' }], items: false }, ['a', 1], ['body[1] not_allowed']],
     [{ contains: { const: 1 } }, [2], ['body contains']],
-    [{ uniqueItems: true }, [{ a: 1, b: 2 }, { b: 2, a: 1 }], ['body unique']],
+    [
+      { uniqueItems: true },
+      [
+        { a: 1, b: 2 },
+        { b: 2, a: 1 },
+      ],
+      ['body unique'],
+    ],
     [{ minItems: 1 }, [], ['body items']],
     [{ required: ['a', 'b'] }, { a: 1 }, ['body.b required']],
-    [{ properties: { a: {} }, additionalProperties: false }, { a: 1, b: 1 }, ['body.b unknown_field']],
+    [
+      { properties: { a: {} }, additionalProperties: false },
+      { a: 1, b: 1 },
+      ['body.b unknown_field'],
+    ],
     [{ additionalProperties: { type: 'string' } }, { a: 1 }, ['body.a type']],
     [{ patternProperties: { '^x': { type: 'string' } } }, { x1: 1, y: 1 }, ['body.x1 type']],
     [{ propertyNames: { maxLength: 1 } }, { aa: 1 }, ['body.aa length']],
     [{ minProperties: 1 }, {}, ['body properties']],
-    [{ allOf: [{ required: ['a'] }, { required: ['b'] }] }, {}, ['body.a required', 'body.b required']],
+    [
+      { allOf: [{ required: ['a'] }, { required: ['b'] }] },
+      {},
+      ['body.a required', 'body.b required'],
+    ],
     [{ anyOf: [{ type: 'string' }, { type: 'integer' }] }, true, ['body type']],
     [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, 1, ['body one_of']],
-    [{ oneOf: [{ required: ['a', 'b', 'c'] }, { required: ['d'] }] }, { a: 1 }, ['body.d required']],
+    [
+      { oneOf: [{ required: ['a', 'b', 'c'] }, { required: ['d'] }] },
+      { a: 1 },
+      ['body.d required'],
+    ],
     [{ not: { type: 'null' } }, null, ['body not']],
     [{ if: { required: ['a'] }, then: { required: ['b'] } }, { a: 1 }, ['body.b required']],
     [false, 1, ['body not_allowed']],
-    [{ properties: { a: { properties: { b: { type: 'string' } } } } }, { a: { b: 1 } }, ['body.a.b type']],
+    [
+      { properties: { a: { properties: { b: { type: 'string' } } } } },
+      { a: { b: 1 } },
+      ['body.a.b type'],
+    ],
     [{ required: ['constructor'] }, {}, ['body.constructor required']],
     [{ properties: { toString: { type: 'string' } } }, { toString: 1 }, ['body.toString type']],
   ])('%j and %j', async (schema, value, faults) => {
@@ -80,7 +104,10 @@ describe('the dialect of 3.0', () => {
   })
 
   test('what stands beside a $ref counts in 3.1 alone', async () => {
-    const schema = { properties: { a: { $ref: '#/$defs/t', minLength: 3 } }, $defs: { t: { type: 'string' } } }
+    const schema = {
+      properties: { a: { $ref: '#/$defs/t', minLength: 3 } },
+      $defs: { t: { type: 'string' } },
+    }
     expect(await told(schema, { a: 'a' }, '3.0')).toEqual([])
     expect(await told(schema, { a: 'a' }, '3.1')).toEqual(['body.a length'])
     expect(await told(schema, { a: 1 }, '3.1')).toEqual(['body.a type'])
@@ -142,7 +169,11 @@ describe('O5: a hostile schema is refused in bounded time', () => {
 
 test('what is not enforced is noted', async () => {
   const { notes } = await shapeOf({
-    properties: { a: { pattern: '(?=a)' }, b: { $ref: '#/none' }, c: { unevaluatedProperties: false } },
+    properties: {
+      a: { pattern: '(?=a)' },
+      b: { $ref: '#/none' },
+      c: { unevaluatedProperties: false },
+    },
   })
   expect(notes.sort()).toEqual([
     '#/properties/a its pattern is not enforced: it cannot be run safely',

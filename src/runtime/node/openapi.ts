@@ -40,7 +40,9 @@ function loaderFor(entry: string): Load {
       left -= found.size
       return { ok: true, value: parseText(await readFile(path, 'utf8')) }
     } catch (error) {
-      return no(error instanceof SyntaxError ? error.message : 'it is not there, or is no JSON or YAML')
+      return no(
+        error instanceof SyntaxError ? error.message : 'it is not there, or is no JSON or YAML',
+      )
     }
   }
 }
@@ -82,7 +84,9 @@ export async function importOpenApi(file: string, upstream: string): Promise<Imp
     { lineWidth: 100 },
   )
   const head = `# From ${oneLine(document.title)} ${oneLine(document.version)}. Review it: who may call what is yours to say.\n`
-  const noted = [...leftOut, ...document.notes].map(({ at, says }) => `${oneLine(at)} ${oneLine(says)}`)
+  const noted = [...leftOut, ...document.notes].map(
+    ({ at, says }) => `${oneLine(at)} ${oneLine(says)}`,
+  )
   return {
     yaml: head + text,
     says: [
@@ -96,4 +100,5 @@ export async function importOpenApi(file: string, upstream: string): Promise<Imp
 const notesShown = 100
 
 /** A title is a stranger's text: it may not end the comment it stands in. */
-const oneLine = (text: string): string => text.replaceAll(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, ' ').slice(0, 200)
+const oneLine = (text: string): string =>
+  text.replaceAll(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, ' ').slice(0, 200)
