@@ -45,7 +45,8 @@ export function readPattern(source: string): Pattern | null {
     if (thrown instanceof Unread) return null
     throw thrown
   }
-  const test = (text: string) => matches(states, text)
+  const marks: Marks = { entered: new Uint32Array(states.length), step: 0 }
+  const test = (text: string) => matches(states, text, marks)
   return {
     source,
     size: states.length,
@@ -107,14 +108,23 @@ function compile(tree: Node): readonly State[] {
   return states
 }
 
+/** In which step each state was last entered. A test is one turn, so one table serves them all. */
+type Marks = { readonly entered: Uint32Array; step: number }
+
 /** All ways at once: each state is entered at most once for each character. */
-function matches(states: readonly State[], text: string): boolean {
-  const entered = new Uint32Array(states.length)
+function matches(states: readonly State[], text: string, marks: Marks): boolean {
+  const { entered } = marks
   const points = [...text]
-  let step = 0
+  // Marks of earlier texts are of earlier steps, until the counter would run over.
+  if (marks.step + points.length > 0xffff_0000) {
+    marks.step = 0
+    entered.fill(0)
+  }
+  let { step } = marks
   let open: number[] = []
   for (let at = 0; at <= points.length; at++) {
     step += 1
+    marks.step = step
     const waiting: number[] = []
     const stack = [...open, states.length - 1]
     for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
