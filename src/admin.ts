@@ -7,6 +7,7 @@
 import { pathToFileURL } from 'node:url'
 import { askGateway, examine } from './runtime/node/doctor.ts'
 import { migrateDatabase } from './runtime/node/migrations.ts'
+import { importOpenApi } from './runtime/node/openapi.ts'
 
 const usage = 'usage: node src/admin.ts migrate | doctor [url]'
 
@@ -33,6 +34,9 @@ export async function main(args: readonly string[]): Promise<void> {
   ]
   write(lines.filter((line) => line !== ''))
 }
+
+/** Proposes what stands in postern.yaml for an OpenAPI document. Throws a sentence when it cannot. */
+export const importDocument = importOpenApi
 
 async function doctor(url: string | undefined): Promise<void> {
   const findings = url === undefined ? await examine(process.env) : await askGateway(url)

@@ -469,6 +469,38 @@ export type Signal = {
   close(): Promise<void>
 }
 
+// ---- the test world ------------------------------------------------------------------------------
+
+/** A thing of a tenant's test world, as its platform's document shows it. */
+export type WorldThing = { readonly id: string; readonly data: Readonly<Record<string, unknown>> }
+
+/**
+ * What one tenant's test world remembers, collection by collection (a path such as `/v1/things`). Bound
+ * to a scope; holds a bounded number of things, of which the oldest goes first, and forgets each some
+ * time after it was last written. Everything rejects when the store does not answer.
+ */
+export type World = {
+  /** Puts in what a collection begins with, unless it has begun. */
+  begin(collection: string, things: readonly WorldThing[]): Promise<void>
+  get(collection: string, id: string): Promise<WorldThing | null>
+  /** Newest first. `where`: fields that are these texts. `total` counts those of other pages too. */
+  list(
+    collection: string,
+    page: {
+      readonly where: Readonly<Record<string, string>>
+      readonly offset: number
+      readonly limit: number
+    },
+  ): Promise<{ readonly things: readonly WorldThing[]; readonly total: number }>
+  /** False: there is one of that id. */
+  add(collection: string, thing: WorldThing): Promise<boolean>
+  /** Writes over the one of that id. */
+  put(collection: string, thing: WorldThing): Promise<void>
+  delete(collection: string, id: string): Promise<void>
+  /** Forgets everything of this tenant, also what had begun. */
+  reset(): Promise<void>
+}
+
 // ---- sql -----------------------------------------------------------------------------------------
 
 /** Who a flight speaks as. A platform alone is the gateway's own scope, with no tenant's rows. */

@@ -84,6 +84,32 @@ export const exampleResources = pgTable(
   ],
 )
 
+/** What a tenant's test world remembers: a thing of a collection, or that the collection has begun. */
+export const testWorld = pgTable(
+  'test_world',
+  {
+    ...tenantColumns(),
+    id: exactText().notNull(),
+    collection: exactText().notNull(),
+    /** null: the collection has begun. */
+    thing: exactText(),
+    data: jsonb().$type<Readonly<Record<string, unknown>>>().notNull().default({}),
+    createdAt: createdAt(),
+    expiresAt: instant('expires_at').notNull(),
+  },
+  (t) => [
+    ...tenantTable(t),
+    index('test_world_collection').on(
+      t.platform,
+      t.environment,
+      t.tenant,
+      t.collection,
+      t.createdAt,
+      t.id,
+    ),
+  ],
+)
+
 /** The platforms' customers. A suspended one keeps its rows and is refused. */
 export const tenants = postern.table(
   'tenants',

@@ -5,10 +5,7 @@ import { postern, typed } from './terminal.ts'
 test.each<[string[], string]>([
   [['strat'], 'postern: unknown command "strat"; did you mean "start"?'],
   [['migrat'], 'did you mean "migrate"?'],
-  [
-    ['frobnicate'],
-    'known here: start, migrate, doctor, config, keys, tenants, status, help, --version',
-  ],
+  [['frobnicate'], 'known here: start, migrate, doctor, config, keys, tenants, openapi, status'],
   [['--hlep'], 'postern: unknown option "--hlep"; did you mean "--help"?'],
   [['start', '--port', '80'], 'postern start: unknown option "--port"'],
   [['start', 'a.yaml', 'b.yaml'], '`start [config]` was given one argument too many, "b.yaml"'],
