@@ -15,8 +15,10 @@ import {
   preflightOf,
   preflightVaries,
 } from './cors.ts'
+import { createMasterRegistry } from './db/master-keys.ts'
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
+import { createSecretStore } from './db/secrets.ts'
 import { type Handlers, mountHandlers } from './handler.ts'
 import { credentialOf, principalOf, readCredential } from './keys/authenticate.ts'
 import { authorize } from './keys/authorize.ts'
@@ -33,6 +35,8 @@ import { createIdentity } from './proxy/identity.ts'
 import { compileRewrite, type Rewrite } from './proxy/rewrite.ts'
 import { type Check, createProxy } from './proxy/send.ts'
 import { canonicalPath, createRouter } from './routing.ts'
+import { Keyring, type Masters } from './vault/masters.ts'
+import { Vault } from './vault/vault.ts'
 import { isFailedProof, must, refusalOf, Visit } from './visit.ts'
 
 type Ours = 'findKey' | 'findTenant' | 'findOrigin' | 'rehash' | 'defer'
@@ -45,6 +49,8 @@ export type GatewayOptions = {
   readonly management: Pick<ManagementOptions, 'basePath' | 'hosts' | 'rotationMs' | 'readScript'>
   /** 32 bytes, from which the keys that sign identity tokens are made. */
   readonly masterKey: Uint8Array
+  /** All versions of it: what secrets of sessions are sealed under. */
+  readonly masters: Masters
   /** What is known of upstreams' targets; it outlives a gateway. */
   readonly balancers: Balancers
   /** How callers reach the gateway, without a slash at its end; null: as they named it. */
@@ -86,6 +92,8 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     rewriteFor,
   })
   const handle = mountHandlers(platforms, handlers)
+  const keyring = new Keyring(options.masters, createMasterRegistry(ports.gatewaySql))
+  const vault = new Vault(createSecretStore(ports.tenantSql, ports.saltSql), keyring)
   const management = createManagement({
     ...options.management,
     ...{ platforms, router, verifier, binder: tenants, masterKey: options.masterKey },
@@ -142,8 +150,9 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
       return visit.forwarded(await answer) // 408 413 502 503 504
     }
     const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415
-    const db = bindDb(ports.tenantSql, scopeOf(principal))
-    const given = { db, principal, body, requestId }
+    const scope = scopeOf(principal)
+    const db = bindDb(ports.tenantSql, scope)
+    const given = { db, principal, vault: vault.of(scope), body, requestId }
     return handle(route, canonicalRequest(request, path, search), given) // the handler's own
   }
 

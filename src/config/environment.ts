@@ -13,6 +13,8 @@ export type Installation = {
   readonly tenantDatabaseUrl: string | null
   readonly gatewayDatabaseUrl: string | null
   readonly ownerDatabaseUrl: string | null
+  /** Where the salts of sessions are kept, in a database that is not backed up. */
+  readonly shredUrl: string | null
   readonly redisUrl: string | null
   readonly folder: string
 }
@@ -41,12 +43,13 @@ export function readInstallation(env: Environment): {
     tenantDatabaseUrl: database('POSTERN_TENANT_DATABASE_URL'),
     gatewayDatabaseUrl: database('POSTERN_GATEWAY_DATABASE_URL'),
     ownerDatabaseUrl: database('POSTERN_OWNER_DATABASE_URL'),
+    shredUrl: database('POSTERN_SHRED_URL'),
     redisUrl: read('REDIS_URL', 'must be a URL that starts with redis', (value) =>
       /^redis[a-z+-]*:\/\//.test(value),
     ),
     folder: read('POSTERN_DIR', 'must be a path', (value) => !value.includes('\0')) ?? './.postern',
   }
-  return { installation, faults: [...faults, ...halfRoles(env)] }
+  return { installation, faults: [...faults, ...halfRoles(env), ...sameShred(installation)] }
 }
 
 const isHost = (value: string): boolean => /^[A-Za-z0-9._:%-]{1,253}$/.test(value)
@@ -54,6 +57,20 @@ const isPort = (value: string): boolean =>
   /^(?:0|[1-9][0-9]{0,4})$/.test(value) && Number(value) < 65_536
 const isUrl = (value: string, protocol: RegExp): boolean =>
   protocol.test(URL.parse(value)?.protocol ?? '')
+
+/** Salts beside what they open would be in its backups. */
+function sameShred({ shredUrl, databaseUrl, tenantDatabaseUrl }: Installation): Fault[] {
+  const main = tenantDatabaseUrl ?? databaseUrl
+  if (shredUrl === null || main === null || placeOf(shredUrl) !== placeOf(main)) return []
+  const message =
+    'must be another database than that of the tenants, whose backups it is to stay out of'
+  return [{ path: ['POSTERN_SHRED_URL'], message }]
+}
+
+function placeOf(url: string): string {
+  const { hostname, port, pathname } = new URL(url)
+  return `${hostname}:${port || '5432'}${pathname}`
+}
 
 /** One role's URL without the other's would let that other role fall back to a stronger one. */
 function halfRoles(env: Environment): Fault[] {

@@ -6,14 +6,16 @@ import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../../config.ts'
 import type { Health, Outcome, Ports } from '../../context.ts'
 import { preflightShare } from '../../cors.ts'
+import { createMasterRegistry } from '../../db/master-keys.ts'
 import { createUsageStore } from '../../db/usage.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import { createMeter } from '../../usage/meter.ts'
+import { judgeMasters } from '../../vault/masters.ts'
 import { localSignal } from '../local-signal.ts'
-import type { RootSecrets } from '../root-secrets.ts'
+import { currentOf, type RootSecrets } from '../root-secrets.ts'
 import { type AddressGuard, createAddressGuard } from './address-guard.ts'
 import { type EchoServer, startEcho } from './echo.ts'
 import { createFront, type Front } from './front.ts'
@@ -46,7 +48,8 @@ export type Deployment = {
 }
 
 /**
- * Opens storage and counter, and builds the gateway; nothing listens yet. `lookup` resolves the names
+ * Opens storage and counter, and builds the gateway; nothing listens yet. Rejects with a sentence
+ * where the master key is not that of the database, and changes nothing. `lookup` resolves the names
  * of upstreams; without it the system does.
  */
 export async function deploy(
@@ -58,6 +61,9 @@ export async function deploy(
 ): Promise<Deployment> {
   const storage = await openStorage(config.storage, (message) => log.warn(message))
   try {
+    const known = await createMasterRegistry(storage.gatewaySql).list()
+    const fault = judgeMasters(secrets.masters, known)
+    if (fault !== null) throw new Error(fault)
     return await wire(config, secrets, handlers, log, storage, lookup)
   } catch (error) {
     await storage.close()
@@ -98,6 +104,7 @@ async function wire(
   const ports: Ports = {
     tenantSql: storage.tenantSql,
     gatewaySql: storage.gatewaySql,
+    saltSql: storage.saltSql,
     counter: redis?.counter ?? local,
     signal: localSignal(),
     shed: () => false,
@@ -114,7 +121,8 @@ async function wire(
         keys: { ...keys, peppers: secrets.peppers, ttlMs: keys.positiveTtlMs },
         limits: { local, nodeShare: 1 / server.nodes },
         management: { ...management, readScript: readReferenceScript },
-        masterKey: secrets.masterKey,
+        masterKey: currentOf(secrets.masters),
+        masters: secrets.masters,
         publicUrl: server.publicUrl,
         balancers,
       },

@@ -14,7 +14,7 @@ import { memoryCounter } from '../../limits/memory.ts'
 import type { Refusal } from '../../problem.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import { uncachedSignal } from '../local-signal.ts'
-import type { RootSecrets } from '../root-secrets.ts'
+import { currentOf, type RootSecrets } from '../root-secrets.ts'
 import { createAddressCharge } from './address-guard.ts'
 import { createAdmission } from './admission.ts'
 import { readSettings, type Settings, type WorkerEnv } from './bindings.ts'
@@ -75,7 +75,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
   const charges = { chargeFailure, chargePreflight }
   const ports = {
     ...{ ...errandPorts, ...charges, forward, health: admission.health },
-    ...{ signal: uncachedSignal(), shed: () => false },
+    ...{ signal: uncachedSignal(), saltSql: null, shed: () => false },
   }
   return {
     log,
@@ -90,7 +90,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
 
 function gatewayOptions(
   { platforms, keys, server, management }: Config,
-  { peppers, masterKey }: RootSecrets,
+  { peppers, masters }: RootSecrets,
 ): GatewayOptions {
   return {
     platforms,
@@ -109,7 +109,8 @@ function gatewayOptions(
     limits: { local: memoryCounter(), nodeShare: 1 / server.nodes },
     // The script of the reference page would be most of the bundle.
     management: { ...management, readScript: null },
-    masterKey,
+    masterKey: currentOf(masters),
+    masters,
     publicUrl: server.publicUrl,
     balancers: new Balancers(),
   }
