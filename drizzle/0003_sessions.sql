@@ -51,7 +51,7 @@ CREATE TABLE "sessions" (
 );
 --> statement-breakpoint
 ALTER TABLE "sessions" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
-ALTER TABLE "secrets" ADD CONSTRAINT "secrets_session" FOREIGN KEY ("platform","environment","tenant","session_id") REFERENCES "public"."sessions"("platform","environment","tenant","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "secrets" ADD CONSTRAINT "secrets_session" FOREIGN KEY ("platform","environment","tenant","session_id") REFERENCES "public"."sessions"("platform","environment","tenant","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "secrets_version" ON "secrets" USING btree ("platform","environment","tenant","key_version");--> statement-breakpoint
 CREATE INDEX "sessions_created" ON "sessions" USING btree ("platform","environment","tenant","created_at","id");--> statement-breakpoint
 CREATE INDEX "sessions_user" ON "sessions" USING btree ("platform","environment","tenant","user_id","created_at","id");--> statement-breakpoint

@@ -124,7 +124,7 @@ export const secrets = pgTable(
       name: 'secrets_session',
       columns: [t.platform, t.environment, t.tenant, t.sessionId],
       foreignColumns: [sessions.platform, sessions.environment, sessions.tenant, sessions.id],
-    }),
+    }).onDelete('cascade'),
     index('secrets_version').on(t.platform, t.environment, t.tenant, t.keyVersion),
     check('secrets_sealed_size', sql`octet_length(${t.sealed}) > 28`),
   ],

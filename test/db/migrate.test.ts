@@ -5,7 +5,7 @@ import { migrateDatabase, readMigrations } from '../../src/runtime/node/migratio
 import { clusterUrl, createDatabase, type TestDatabase, withClient } from '../database.ts'
 import { run } from '../process.ts'
 
-const tags = ['0000_postern', '0001_management', '0002_example_resources']
+const tags = ['0000_postern', '0001_management', '0002_example_resources', '0003_sessions']
 
 const made = new Set<TestDatabase>()
 const fresh = async (options: Parameters<typeof createDatabase>[0] = { migrate: false }) => {

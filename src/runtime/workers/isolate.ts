@@ -67,6 +67,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
   const log = createWorkerLog(config.log.level)
   const admission = createAdmission({
     oneLogin,
+    masters: secrets.masters,
     log,
     counting: redis === null ? 'in a Durable Object' : 'in Redis',
   })
