@@ -62,7 +62,7 @@ async function vault({ say }: Setting): Promise<Section> {
   return {
     title: 'Secrets of sessions',
     about:
-      'In process, on one core: a secret of 1 KB sealed or opened with AES-256-GCM, the key of its session derived by HKDF-SHA-256 each time. Nonces are those of a million seals under one key.',
+      'In process, per second of processor time: a secret of 1 KB sealed or opened with AES-256-GCM, the key of its session derived by HKDF-SHA-256 each time. Nonces are those of a million seals under one key.',
     figures: [
       atLeast('secrets sealed', sealsPerSecond, 15_000, perSecond),
       atLeast('secrets opened', opensPerSecond, 15_000, perSecond),

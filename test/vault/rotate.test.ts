@@ -114,7 +114,7 @@ test('G10: what is wrong with the master key is said by version, and changes not
     before,
   )
   expect(await asOwner(stores, 'select id from postern.master_keys')).toEqual([{ id: '1' }])
-})
+}, 300_000)
 
 test('X5: rotated under load and killed on the way, every row opens, always', async () => {
   const both = mastersOf([1, older], [2, newer])
@@ -138,7 +138,7 @@ test('X5: rotated under load and killed on the way, every row opens, always', as
   }
   const writers = vaults.map((vault, n) => load(vault, `NAME_${n}`))
 
-  const kills = 6
+  const kills = 5
   let killed = 0
   try {
     for (; killed < kills; killed++) {
@@ -177,7 +177,7 @@ test('X5: rotated under load and killed on the way, every row opens, always', as
     code: 'gateway/misconfigured',
   })
   expect((await rotateOnce(both)).stdout).toMatch(/nothing to do: all is sealed under version 2/)
-})
+}, 300_000)
 
 test('X5: a version is kept while any row needs it, of whatever platform', async () => {
   const masters = mastersOf([2, newer], [3, newest])
@@ -206,28 +206,25 @@ test('X5: a version is kept while any row needs it, of whatever platform', async
   const done = await rotateOnce(masters)
   expect([done.code, done.stderr]).toEqual([0, ''])
   expect(done.stdout).toMatch(/no longer needed in POSTERN_MASTER_KEY: 2/)
-})
+}, 300_000)
 
 test('X5: a row that does not open stops nothing but the end, and is named', async () => {
   const masters = mastersOf([3, newest], [4, older])
-  const spoil = (sealed: unknown) =>
-    asOwner(
-      stores,
-      `update public.secrets set sealed = $1 where session_id = 'ses_b1' and name = 'NAME_7'`,
-      [sealed],
-    )
-  const [row] = await asOwner(
+  await asOwner(
     stores,
-    `select sealed from public.secrets where session_id = 'ses_b1' and name = 'NAME_7'`,
+    `update public.secrets set sealed = $1 where session_id = 'ses_b1' and name = 'NAME_7'`,
+    [randomBytes(60)],
   )
-  await spoil(randomBytes(60))
   const stopped = await rotateOnce(masters)
   expect([stopped.code, stopped.stderr]).toEqual([
     1,
     expect.stringMatching(/1 secrets cannot be opened.*NAME_7 of ses_b1/),
   ])
   expect(await countAt(3)).toBe(1)
-  await spoil(row?.sealed)
+  // It can still be removed or replaced, as the message says.
+  expect(
+    await vaultOf(masters).set(scopeOf('b'), 'ses_b1', new Map([['NAME_7', 'new']])),
+  ).toBeNull()
   expect((await rotateOnce(masters)).code).toBe(0)
   expect(await countAt(3)).toBe(0)
-})
+}, 300_000)
