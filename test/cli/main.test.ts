@@ -7,7 +7,7 @@ test.each<[string[], string]>([
   [['migrat'], 'did you mean "migrate"?'],
   [
     ['frobnicate'],
-    'known here: start, migrate, doctor, config, keys, tenants, status, help, --version',
+    'known here: start, migrate, doctor, vault, config, keys, tenants, status, help, --version',
   ],
   [['--hlep'], 'postern: unknown option "--hlep"; did you mean "--help"?'],
   [['start', '--port', '80'], 'postern start: unknown option "--port"'],
