@@ -282,11 +282,7 @@ describe('X7: a value is nowhere afterwards', () => {
     const session = await client().sessions.forUser('user_canary')
     await session.secrets.set({ GOOD: canary })
     const refused: unknown[] = []
-    const wrong: Record<string, string>[] = [
-      { PATH: canary },
-      { 'A-B': canary },
-      { [canary]: 'x' },
-    ]
+    const wrong: Record<string, string>[] = [{ PATH: canary }, { 'A-B': canary }, { [canary]: 'x' }]
     for (const values of wrong) {
       await session.secrets.set(values).catch((error: unknown) => refused.push(error))
     }
