@@ -17,6 +17,7 @@ import { firstStart } from '../src/runtime/node/first-start.ts'
 import { createLog } from '../src/runtime/node/log.ts'
 import { readRootSecrets } from '../src/runtime/node/secrets.ts'
 import { welcome } from '../src/runtime/node/welcome.ts'
+import type { Versions } from '../src/runtime/root-secrets.ts'
 
 const envFile = '.env.local'
 const secretsFile = '.dev.vars'
@@ -30,11 +31,12 @@ async function prepare(url: string): Promise<string> {
   if (!parsed.ok) throw new Error(`the config is not valid\n${renderErrors(parsed.errors)}`)
   const { config } = parsed
   const secrets = readRootSecrets(process.env, config.storage.folder)
-  const { versions } = secrets.peppers
   const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64')
+  const textOf = ({ versions }: Versions) =>
+    [...versions].map(([version, one]) => `${version}:${base64(one)}`).join()
   const entries = new Map([
-    ['POSTERN_PEPPER', [...versions].map(([version, one]) => `${version}:${base64(one)}`).join()],
-    ['POSTERN_MASTER_KEY', base64(secrets.masterKey)],
+    ['POSTERN_PEPPER', textOf(secrets.peppers)],
+    ['POSTERN_MASTER_KEY', textOf(secrets.masters)],
     // Empty is not set: the file may have had one from an earlier start.
     ['REDIS_URL', process.env.REDIS_URL ?? ''],
   ])

@@ -697,6 +697,8 @@ export type Ports = {
   readonly tenantSql: Sql
   /** Speaks as the gateway role: credentials and the gateway's own tables. */
   readonly gatewaySql: Sql
+  /** Speaks as the tenant role where the salts of sessions are kept; null: beside the tenants' rows. */
+  readonly saltSql: Sql | null
   readonly counter: Counter
   readonly signal: Signal
   /** Whether a request of this environment is turned away, so that those already here stay quick. */

@@ -16,8 +16,10 @@ import {
   preflightVaries,
 } from './cors.ts'
 import { discarding } from './db/discard.ts'
+import { createMasterRegistry } from './db/master-keys.ts'
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
+import { createSecretStore } from './db/secrets.ts'
 import { type Handlers, mountHandlers } from './handler.ts'
 import { credentialOf, principalOf, readCredential } from './keys/authenticate.ts'
 import { authorize } from './keys/authorize.ts'
@@ -35,6 +37,8 @@ import { createIdentity } from './proxy/identity.ts'
 import { compileRewrite, type Rewrite } from './proxy/rewrite.ts'
 import { type Check, createProxy } from './proxy/send.ts'
 import { canonicalPath, createRouter } from './routing.ts'
+import { Keyring, type Masters } from './vault/masters.ts'
+import { Vault } from './vault/vault.ts'
 import { isFailedProof, must, refusalOf, Visit } from './visit.ts'
 
 /** How long what a discarded call wrote may stand. */
@@ -50,6 +54,8 @@ export type GatewayOptions = {
   readonly management: Pick<ManagementOptions, 'basePath' | 'hosts' | 'rotationMs' | 'readScript'>
   /** 32 bytes, from which the keys that sign identity tokens are made. */
   readonly masterKey: Uint8Array
+  /** All versions of it: what secrets of sessions are sealed under. */
+  readonly masters: Masters
   /** What is known of upstreams' targets; it outlives a gateway. */
   readonly balancers: Balancers
   /** How callers reach the gateway, without a slash at its end; null: as they named it. */
@@ -101,6 +107,8 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     rewriteFor,
   })
   const handle = mountHandlers(platforms, handlers)
+  const keyring = new Keyring(options.masters, createMasterRegistry(ports.gatewaySql))
+  const vault = new Vault(createSecretStore(ports.tenantSql, ports.saltSql), keyring)
   const management = createManagement({
     ...options.management,
     ...{ platforms, router, verifier, binder: tenants, masterKey: options.masterKey },
@@ -159,19 +167,22 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     }
     const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415
     const asking = canonicalRequest(request, path, search)
-    const answer = (sql: Sql) => {
-      const db = bindDb(sql, scopeOf(principal))
-      return handle(route, asking, { db, principal, body, requestId })
+    const answer = (sql: Sql, secrets: Vault) => {
+      const scope = scopeOf(principal)
+      const db = bindDb(sql, scope)
+      return handle(route, asking, { db, principal, vault: secrets.of(scope), body, requestId })
     }
     const discards = platform.testMode === 'discard' && principal.environment === 'test'
-    return discards ? rehearse(answer) : answer(ports.tenantSql) // the handler's own
+    return discards ? rehearse(answer) : answer(ports.tenantSql, vault) // the handler's own
   }
 
   /** Answers truly, and takes back what was written before the answer goes. */
-  async function rehearse(answer: (sql: Sql) => Response | Promise<Response>): Promise<Response> {
+  async function rehearse(
+    answer: (sql: Sql, secrets: Vault) => Response | Promise<Response>,
+  ): Promise<Response> {
     const { sql, end } = discarding(ports.tenantSql, discardMs)
     try {
-      return await answer(sql)
+      return await answer(sql, new Vault(createSecretStore(sql, null), keyring))
     } finally {
       await end()
     }

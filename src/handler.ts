@@ -8,11 +8,14 @@ import type { ReadBody } from './body.ts'
 import type { Platform, Principal, Route } from './context.ts'
 import type { TenantDb } from './db/scope.ts'
 import { Problem } from './problem.ts'
+import type { SessionVault } from './vault/vault.ts'
 
 export type HandlerVariables = {
   /** Bound to the principal's platform, environment and tenant. */
   db: TenantDb
   principal: Principal
+  /** Secrets of this tenant's sessions: it takes values and gives none back. */
+  vault: SessionVault
   /** `req_…`, as in the answer's headers and in the log. */
   requestId: string
   /** The JSON body, checked by lib/json.ts; undefined when the request has none. */
@@ -74,9 +77,10 @@ function mount(route: Route, handler: Handler): Handler {
 }
 
 function give(c: Context<HandlerEnv>): void {
-  const { db, principal, requestId, body } = c.env
+  const { db, principal, vault, requestId, body } = c.env
   c.set('db', db)
   c.set('principal', principal)
+  c.set('vault', vault)
   c.set('requestId', requestId)
   c.set('body', body?.value)
   // The bytes have been read; `c.req.json()` and `c.req.text()` go on working from the copy.

@@ -48,6 +48,8 @@ const platformOf = (...routes: Route[]): Platform => ({
 
 // Never looked into here: a handler gets what it is given.
 const db = {} as TenantDb
+// Nor into this.
+const vault = {} as Given['vault']
 const principal: Principal = {
   platform: 'plt_x',
   environment: 'test',
@@ -59,7 +61,13 @@ const principal: Principal = {
     ...{ prefix: 'sk_dev_', ref: 'r', last4: 'abcd' },
   },
 }
-const given = (body: Given['body'] = null): Given => ({ db, principal, requestId: 'req_1', body })
+const given = (body: Given['body'] = null): Given => ({
+  db,
+  principal,
+  vault,
+  requestId: 'req_1',
+  body,
+})
 
 const saying = (word: string) => createHandler().all('*', (c) => c.text(word))
 

@@ -97,6 +97,16 @@ function doors(program: Order, terminal: Terminal): void {
     .description('check the secrets, database and Redis of this environment, or a running gateway')
     .examples('postern doctor', 'postern doctor http://127.0.0.1:8787')
     .action(async (url?: string) => (await import('../admin.ts')).main(['doctor', ...given(url)]))
+  program
+    .command('vault')
+    .description('look after the key that secrets of sessions are sealed under')
+    .examples('postern vault rotate gateway.yaml')
+    .command('rotate [config]')
+    .description('seal all secrets under the newest POSTERN_MASTER_KEY; gateways may go on serving')
+    .examples('POSTERN_MASTER_KEY=2:NEW,1:OLD postern vault rotate')
+    .action(async (file?: string) =>
+      (await import('../admin.ts')).main(['vault', 'rotate', ...given(file)]),
+    )
   const config = program.command('config').description('look at configuration files')
   config
     .examples('postern config validate gateway.yaml')

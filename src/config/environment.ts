@@ -13,6 +13,8 @@ export type Installation = {
   readonly tenantDatabaseUrl: string | null
   readonly gatewayDatabaseUrl: string | null
   readonly ownerDatabaseUrl: string | null
+  /** Where the salts of sessions are kept, in a database that is not backed up. */
+  readonly shredUrl: string | null
   readonly redisUrl: string | null
   readonly folder: string
   /** Processes that serve; `auto`: one for each core. */
@@ -45,6 +47,7 @@ export function readInstallation(env: Environment): {
     tenantDatabaseUrl: database('POSTERN_TENANT_DATABASE_URL'),
     gatewayDatabaseUrl: database('POSTERN_GATEWAY_DATABASE_URL'),
     ownerDatabaseUrl: database('POSTERN_OWNER_DATABASE_URL'),
+    shredUrl: database('POSTERN_SHRED_URL'),
     redisUrl: read('REDIS_URL', 'must be a URL that starts with redis', (value) =>
       /^redis[a-z+-]*:\/\//.test(value),
     ),
@@ -53,7 +56,10 @@ export function readInstallation(env: Environment): {
   }
   return {
     installation,
-    faults: [...faults, ...halfRoles(env), ...workersWithoutStores(env, installation)],
+    faults: [
+      ...[...faults, ...halfRoles(env), ...workersWithoutStores(env, installation)],
+      ...sameShred(installation),
+    ],
   }
 }
 
@@ -81,6 +87,20 @@ function workersWithoutStores(env: Environment, { workers }: Installation): Faul
   if (env.DATABASE_URL || env.POSTERN_TENANT_DATABASE_URL) return []
   const why = "the embedded storage is one process's"
   return [{ path, message: `${said} needs a PostgreSQL, such as DATABASE_URL: ${why}` }]
+}
+
+/** Salts beside what they open would be in its backups. */
+function sameShred({ shredUrl, databaseUrl, tenantDatabaseUrl }: Installation): Fault[] {
+  const main = tenantDatabaseUrl ?? databaseUrl
+  if (shredUrl === null || main === null || placeOf(shredUrl) !== placeOf(main)) return []
+  const message =
+    'must be another database than that of the tenants, whose backups it is to stay out of'
+  return [{ path: ['POSTERN_SHRED_URL'], message }]
+}
+
+function placeOf(url: string): string {
+  const { hostname, port, pathname } = new URL(url)
+  return `${hostname}:${port || '5432'}${pathname}`
 }
 
 /** One role's URL without the other's would let that other role fall back to a stronger one. */

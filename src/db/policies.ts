@@ -90,7 +90,16 @@ type TenantTable = PlatformTable & {
 export function tenantTable(table: TenantTable): PgTableExtraConfigValue[] {
   return [
     primaryKey({ columns: [table.platform, table.environment, table.tenant, table.id] }),
-    check('environment', sql`${table.environment} in ('test', 'live')`),
+    ...tenantPolicy(table),
+  ]
+}
+
+/** The policy alone, for a tenant table whose primary key is (scope, …) with no id. */
+export function tenantPolicy({
+  environment,
+}: Pick<TenantTable, 'environment'>): PgTableExtraConfigValue[] {
+  return [
+    check('environment', sql`${environment} in ('test', 'live')`),
     policy('tenant', 'tenant_scope'),
   ]
 }

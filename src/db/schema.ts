@@ -33,6 +33,7 @@ import {
   platformPolicy,
   platformTable,
   tenantColumns,
+  tenantPolicy,
   tenantTable,
 } from './policies.ts'
 
@@ -108,6 +109,60 @@ export const testWorld = pgTable(
       t.id,
     ),
   ],
+)
+/** A user's working sessions. An ended one keeps its row, and none of its secrets. */
+export const sessions = pgTable(
+  'sessions',
+  {
+    ...tenantColumns(),
+    id: exactText().notNull(),
+    userId: exactText('user_id').notNull(),
+    createdAt: createdAt(),
+    endedAt: instant('ended_at'),
+    /** How often its key has sealed: src/vault/vault.ts says how often it may. */
+    seals: count('seals'),
+  },
+  (t) => [
+    ...tenantTable(t),
+    index('sessions_created').on(t.platform, t.environment, t.tenant, t.createdAt, t.id),
+    index('sessions_user').on(t.platform, t.environment, t.tenant, t.userId, t.createdAt, t.id),
+  ],
+)
+
+/** What sessions hold in secret: sealed under a key of the session, by a version of the master key. */
+export const secrets = pgTable(
+  'secrets',
+  {
+    ...tenantColumns(),
+    sessionId: exactText('session_id').notNull(),
+    name: exactText().notNull(),
+    keyVersion: integer('key_version').notNull(),
+    /** Nonce, ciphertext and tag. */
+    sealed: bytea().notNull(),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.platform, t.environment, t.tenant, t.sessionId, t.name] }),
+    ...tenantPolicy(t),
+    foreignKey({
+      name: 'secrets_session',
+      columns: [t.platform, t.environment, t.tenant, t.sessionId],
+      foreignColumns: [sessions.platform, sessions.environment, sessions.tenant, sessions.id],
+    }).onDelete('cascade'),
+    index('secrets_version').on(t.platform, t.environment, t.tenant, t.keyVersion),
+    check('secrets_sealed_size', sql`octet_length(${t.sealed}) > 28`),
+  ],
+)
+
+/**
+ * What the keys of sessions are made with, by the session's id. It refers to no session, because
+ * with POSTERN_SHRED_URL these rows are in a database of their own.
+ */
+export const sessionSalts = pgTable(
+  'session_salts',
+  { ...tenantColumns(), id: exactText().notNull(), salt: bytea().notNull() },
+  (t) => [...tenantTable(t), check('session_salts_size', sql`octet_length(${t.salt}) = 32`)],
 )
 
 /** The platforms' customers. A suspended one keeps its rows and is refused. */
@@ -372,4 +427,25 @@ export const signalEntries = postern.table(
     entry: exactText().notNull(),
   },
   (t) => platformTable(t, 'platform_passing'),
+)
+
+/**
+ * Versions of the master key that secrets were ever sealed under, by number, all on the platform
+ * that operators belong to. The check value tells the key again and leads nowhere.
+ */
+export const masterKeys = postern.table(
+  'master_keys',
+  {
+    ...platformColumns(),
+    id: exactText().notNull(),
+    /** HKDF of the master key. */
+    checkValue: bytea('check_value').notNull(),
+    createdAt: createdAt(),
+    /** Nothing is sealed under it any more. */
+    retiredAt: instant('retired_at'),
+  },
+  (t) => [
+    ...platformTable(t),
+    check('master_keys_check_size', sql`octet_length(${t.checkValue}) = 32`),
+  ],
 )

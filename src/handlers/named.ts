@@ -1,6 +1,7 @@
 /** The in-process handlers, by the names that routes of postern.yaml use. The same on every runtime. */
 import type { Handlers } from '../handler.ts'
-import { databasesHandler, inferHandler, sessionsHandler, usersHandler } from './samples.ts'
+import { databasesHandler, inferHandler, usersHandler } from './samples.ts'
+import { secretsHandler, sessionsHandler } from './sessions.ts'
 import { subscriptionsHandler } from './subscriptions.ts'
 
 export const handlers: Handlers = {
@@ -8,5 +9,6 @@ export const handlers: Handlers = {
   databases: databasesHandler,
   infer: inferHandler,
   sessions: sessionsHandler,
+  secrets: secretsHandler,
   users: usersHandler,
 }

@@ -1,13 +1,12 @@
 /**
- * What the documents of the four sources call, as far as an example goes: users, vector databases and
- * sessions are rows that the first start made, and inference is no model. Each answers for one tenant,
+ * What the documents of the four sources call, as far as an example goes: users and vector databases
+ * are rows that the first start made, and inference is no model. Each answers for one tenant,
  * like every handler; none is named below.
  */
-import { and, desc, eq, sql } from 'drizzle-orm'
+import { and, desc, eq } from 'drizzle-orm'
 import * as z from 'zod'
 import { exampleResources } from '../db/schema.ts'
 import { createHandler } from '../handler.ts'
-import { Problem } from '../problem.ts'
 import { one, parseBody } from './body.ts'
 
 const { id, kind, data, createdAt } = exampleResources
@@ -30,18 +29,6 @@ export const databasesHandler = createHandler().get('/', async (c) => {
     .orderBy(...newest)
     .limit(100)
   return c.json({ data: rows.map(snake) })
-})
-
-/** GET `/?limit=20`: `{ sessions, total }`, the newest first; `total` counts those not shown too. */
-export const sessionsHandler = createHandler().get('/', async (c) => {
-  const rows = await c.var.db
-    .select({ ...shown, total: sql<number>`(count(*) over ())::int` })
-    .from(exampleResources)
-    .where(eq(kind, 'sessions'))
-    .orderBy(...newest)
-    .limit(limitOf(c.req.query('limit')))
-  const sessions = rows.map((row) => ({ id: row.id, ...row.data, createdAt: row.createdAt }))
-  return c.json({ sessions, total: rows[0]?.total ?? 0 })
 })
 
 const question = z.strictObject({
@@ -70,11 +57,3 @@ const snake = (row: Pick<typeof exampleResources.$inferSelect, 'id' | 'data' | '
   ...row.data,
   created_at: row.createdAt,
 })
-
-/** How many at most: 20 without a word. Throws `request/invalid` for what is no number from 1 to 100. */
-function limitOf(asked = '20'): number {
-  if (/^(?:[1-9]\d?|100)$/.test(asked)) return Number(asked)
-  const message = 'must be a whole number from 1 to 100'
-  const errors = [{ location: 'query.limit', code: 'invalid', message }]
-  throw new Problem('request/invalid', { param: 'limit', errors })
-}

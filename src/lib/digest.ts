@@ -1,5 +1,5 @@
 /**
- * Digests, synchronously. The one `node:crypto` import outside `runtime/`: it works in workerd too,
+ * Digests, synchronously. Beside lib/aead.ts the one `node:crypto` import outside `runtime/`: it works in workerd too,
  * and an awaited WebCrypto digest would cost every request a turn of the event loop.
  */
 import { createHmac, hash, timingSafeEqual } from 'node:crypto'

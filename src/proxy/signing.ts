@@ -9,6 +9,7 @@
  */
 import { calculateJwkThumbprint } from 'jose'
 import type { Platform } from '../context.ts'
+import { lengthPrefixed } from '../lib/parts.ts'
 
 /** A public key as RFC 7517 and RFC 8037 write it. */
 export type PublicKey = {
@@ -105,19 +106,6 @@ async function deriveSeed(master: Uint8Array<ArrayBuffer>, platform: string, epo
     256,
   )
   return new Uint8Array(bits)
-}
-
-/** Each part after its length as four bytes, so that no two lists of parts are the same bytes. */
-function lengthPrefixed(parts: readonly string[]): Uint8Array<ArrayBuffer> {
-  const encoded = parts.map((part) => new TextEncoder().encode(part))
-  const bytes = new Uint8Array(encoded.reduce((sum, part) => sum + 4 + part.byteLength, 0))
-  let at = 0
-  for (const part of encoded) {
-    new DataView(bytes.buffer).setUint32(at, part.byteLength)
-    bytes.set(part, at + 4)
-    at += 4 + part.byteLength
-  }
-  return bytes
 }
 
 function importSeed(seed: Uint8Array, extractable: boolean): Promise<CryptoKey> {

@@ -5,24 +5,38 @@
 
 export type RootSecrets = {
   /** Keyed digests of API keys: the version that new rows are written with, and all that verify. */
-  readonly peppers: { readonly current: number; readonly versions: ReadonlyMap<number, Uint8Array> }
-  /** The vault, cursors and identity tokens come from it (HKDF). */
-  readonly masterKey: Uint8Array
+  readonly peppers: Versions
+  /** What secrets of sessions are sealed under. */
+  readonly masters: Versions
+}
+
+/** Secrets by version; `current` is the highest. */
+export type Versions = {
+  readonly current: number
+  readonly versions: ReadonlyMap<number, Uint8Array>
+}
+
+/** The current one, from which cursors and identity tokens come (HKDF). */
+export function currentOf({ current, versions }: Versions): Uint8Array {
+  const found = versions.get(current)
+  if (found === undefined) throw new Error(`version ${current} is missing`)
+  return found
 }
 
 /**
- * Parses POSTERN_PEPPER: 32 bytes as base64 or hex. Older ones stand beside the current one, which is
- * the highest: `2:BASE64,1:BASE64`. Throws a sentence that says what is wrong and shows no value.
+ * Parses what `name` (POSTERN_PEPPER, POSTERN_MASTER_KEY) holds: 32 bytes as base64 or hex. Older ones
+ * stand beside the current one, which is the highest: `2:BASE64,1:BASE64`. Throws a sentence that says
+ * what is wrong and shows no value.
  */
-export function parsePeppers(text: string): RootSecrets['peppers'] {
+export function parseVersions(name: string, text: string): Versions {
   const versions = new Map<number, Uint8Array>()
   for (const part of text.split(',')) {
     const [, digits = '1', encoded = ''] = /^(?:(\d{1,4}):)?(.*)$/s.exec(part.trim()) ?? []
     const version = Number(digits)
     if (versions.has(version)) {
-      throw new Error(`POSTERN_PEPPER has version ${version} twice; each needs a number of its own`)
+      throw new Error(`${name} has version ${version} twice; each needs a number of its own`)
     }
-    versions.set(version, parseSecret('POSTERN_PEPPER', encoded))
+    versions.set(version, parseSecret(name, encoded))
   }
   return { current: Math.max(...versions.keys()), versions }
 }

@@ -3,7 +3,7 @@
  * changes one of those in a call sees it. Only what a platform's routes can show is made.
  */
 import type { EnvironmentName, Platform, Sql } from '../context.ts'
-import { exampleResources, subscriptions } from '../db/schema.ts'
+import { exampleResources, sessions, subscriptions } from '../db/schema.ts'
 import { bindDb } from '../db/scope.ts'
 import { newId } from '../lib/id.ts'
 
@@ -29,11 +29,6 @@ const resources: Readonly<
       id: newId('vdb_'),
       data: { name: `${name}-${environment}`, dimensions: 768 },
     })),
-  sessions: (environment, nth) =>
-    ['active', 'active', 'ended'].map((status, n) => ({
-      id: newId('ses_'),
-      data: { userId: `user_${100 * nth + n + 1}`, status, environment },
-    })),
 }
 
 /** Makes them for each tenant, in test and in live. Throws when the store does not answer. */
@@ -51,9 +46,17 @@ export async function seedRows(
         (resources[kind ?? '']?.(environment, nth) ?? []).map((row) => ({ ...row, kind: kind! })),
       )
       if (rows.length > 0) await db.insert(exampleResources).values(rows)
+      if (handlers.includes('sessions')) await db.insert(sessions).values(sessionsOf(nth))
     }
   }
 }
+
+const sessionsOf = (nth: number) =>
+  [null, null, new Date()].map((endedAt, n) => ({
+    id: newId('ses_'),
+    userId: `user_${100 * nth + n + 1}`,
+    endedAt,
+  }))
 
 const subscriptionsOf = (environment: EnvironmentName, nth: number) =>
   [0, 1].map((n) => ({

@@ -5,7 +5,10 @@ import { postern, typed } from './terminal.ts'
 test.each<[string[], string]>([
   [['strat'], 'postern: unknown command "strat"; did you mean "start"?'],
   [['migrat'], 'did you mean "migrate"?'],
-  [['frobnicate'], 'known here: start, migrate, doctor, config, keys, tenants, openapi, status'],
+  [
+    ['frobnicate'],
+    'known here: start, migrate, doctor, vault, config, keys, tenants, openapi, status, help',
+  ],
   [['--hlep'], 'postern: unknown option "--hlep"; did you mean "--help"?'],
   [['start', '--port', '80'], 'postern start: unknown option "--port"'],
   [['start', 'a.yaml', 'b.yaml'], '`start [config]` was given one argument too many, "b.yaml"'],

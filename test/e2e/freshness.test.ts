@@ -114,7 +114,7 @@ async function startNode(database: TestDatabase, bus: Bus) {
   const signal = bus.join()
   const deferred = new Set<Promise<unknown>>()
   const ports: Ports = {
-    ...{ tenantSql: gatewaySql, gatewaySql, signal, counter: memoryCounter() },
+    ...{ tenantSql: gatewaySql, gatewaySql, saltSql: null, signal, counter: memoryCounter() },
     shed: () => false,
     chargeFailure: async () => null,
     chargePreflight: async () => null,
@@ -136,7 +136,8 @@ async function startNode(database: TestDatabase, bus: Bus) {
       },
       limits: { local: memoryCounter(), nodeShare: 1 },
       management: { ...management, readScript: null },
-      ...{ masterKey: pepper, publicUrl: null, balancers: new Balancers() },
+      ...{ masterKey: pepper, masters: new Map([[1, pepper]]) },
+      ...{ publicUrl: null, balancers: new Balancers() },
     },
     ports,
     { open },

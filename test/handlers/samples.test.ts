@@ -73,7 +73,6 @@ test('the first start makes what a platform has routes for, and nothing else', a
   )
   expect(rows).toEqual([
     { platform: 'plt_x', kind: 'databases' },
-    { platform: 'plt_x', kind: 'sessions' },
     { platform: 'plt_x', kind: 'users' },
   ])
 })

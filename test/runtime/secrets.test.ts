@@ -105,7 +105,7 @@ describe('beside embedded data', () => {
     const data = join(folder, 'data')
     const first = readRootSecrets({}, data)
     const pepper = first.peppers.versions.get(1) ?? new Uint8Array()
-    expect(pepper).not.toEqual(first.masterKey)
+    expect(pepper).not.toEqual(first.masters.versions.get(1))
     expect(pepper.some((byte) => byte !== 0)).toBe(true)
     for (const name of ['pepper', 'master_key']) {
       expect(statSync(join(data, name)).mode & 0o777).toBe(0o600)

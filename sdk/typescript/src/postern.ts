@@ -1,6 +1,6 @@
 /**
- * The client of Postern's management API: keys, tenants and audit of a platform, for servers,
- * Workers and trusted browsers.
+ * The client of Postern's API: keys, tenants and audit of a platform, and sessions with their
+ * secrets, for servers, Workers and trusted browsers.
  *
  * The danger is the key that it holds. It refuses to hold one in a page, writes none into an error or
  * a log, and shows none when it is printed.
@@ -9,6 +9,7 @@ import { ApiKeys } from './api-keys.ts'
 import { AuditEvents } from './audit-events.ts'
 import { isPage, variable } from './environment.ts'
 import { Permissions, Platforms } from './platforms.ts'
+import { Sessions } from './sessions.ts'
 import { Tenants } from './tenants.ts'
 import { Transport } from './transport.ts'
 
@@ -47,6 +48,15 @@ export type {
   VerifyApiKeyBody,
   VerifyApiKeyData,
 } from './schema.ts'
+export type {
+  ListSessions,
+  SecretInfo,
+  Secrets,
+  Session,
+  SessionInfo,
+  SessionList,
+  Sessions,
+} from './sessions.ts'
 export type { ListTenants } from './tenants.ts'
 export type { RequestOptions, Told, WaitOptions } from './transport.ts'
 
@@ -91,6 +101,8 @@ export class Postern {
   readonly platforms: Platforms
   /** Who changed what. */
   readonly auditEvents: AuditEvents
+  /** Working sessions of a tenant's users, and their secrets. */
+  readonly sessions: Sessions
   readonly #shown: Readonly<Record<string, string | undefined>>
 
   constructor(options: PosternOptions = {}) {
@@ -122,6 +134,7 @@ export class Postern {
     this.permissions = new Permissions(transport)
     this.platforms = new Platforms(transport)
     this.auditEvents = new AuditEvents(transport)
+    this.sessions = new Sessions(transport)
     this.#shown = { baseUrl: root, platform, tenant, apiKey: apiKey === null ? '' : redact(apiKey) }
     // What Node prints, `depth` and `showHidden` or not.
     const value = () => `Postern ${JSON.stringify(this.#shown)}`

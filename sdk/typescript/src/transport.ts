@@ -56,6 +56,8 @@ export type Ask = {
   readonly query?: object
   /** Sent as JSON, in the names of the wire. */
   readonly body?: object
+  /** Names in query and body are the caller's own, and stay as they are. */
+  readonly isVerbatim?: boolean
   /** Sent as it is: lines of JSON. */
   readonly lines?: string
   readonly headers?: Readonly<Record<string, string>>
@@ -87,6 +89,14 @@ export class Transport {
       } catch (error) {
         throw unreadable(response, error)
       }
+    })
+  }
+
+  /** An answer that says nothing. Throws `PosternError`. */
+  nothing(ask: Ask): Promise<void> {
+    return this.#send(ask, async (response, deadline) => {
+      await response.body?.cancel()
+      deadline.close()
     })
   }
 
@@ -177,9 +187,10 @@ export class Transport {
 
   #prepare(ask: Ask): { readonly url: string; readonly init: RequestInit } {
     const { root, platform } = this.#settings
-    const { method, path, body, lines, options } = ask
+    const { method, path, body, isVerbatim = false, lines, options } = ask
+    const named = (value: object) => (isVerbatim ? value : toWire(value)) ?? {}
     const query = new URLSearchParams()
-    for (const [name, value] of Object.entries(toWire({ ...ask.query, platform }) ?? {})) {
+    for (const [name, value] of Object.entries(named({ ...ask.query, platform }))) {
       if (value !== undefined && value !== null) query.set(name, String(value))
     }
     const search = query.size === 0 ? '' : `?${query}`
@@ -190,7 +201,7 @@ export class Transport {
     if (method === 'POST' && ask.isRead !== true) {
       headers.set('idempotency-key', options?.idempotencyKey ?? randomKey())
     }
-    const sent = lines ?? (body === undefined ? undefined : JSON.stringify(toWire(body)))
+    const sent = lines ?? (body === undefined ? undefined : JSON.stringify(named(body)))
     return { url: root + path + search, init: { method, headers, body: sent, redirect: 'manual' } }
   }
 

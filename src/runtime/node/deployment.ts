@@ -6,13 +6,15 @@ import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../../config.ts'
 import type { Outcome, Ports } from '../../context.ts'
 import { preflightShare } from '../../cors.ts'
+import { createMasterRegistry } from '../../db/master-keys.ts'
 import { createUsageStore } from '../../db/usage.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { memoryCounter } from '../../limits/memory.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import { createMeter } from '../../usage/meter.ts'
-import type { RootSecrets } from '../root-secrets.ts'
+import { judgeMasters } from '../../vault/masters.ts'
+import { currentOf, type RootSecrets } from '../root-secrets.ts'
 import { type AddressGuard, type AddressGuardOptions, createAddressGuard } from './address-guard.ts'
 import { type EchoServer, startEcho } from './echo.ts'
 import { createFront, type Front } from './front.ts'
@@ -53,7 +55,8 @@ export type Part = { readonly at: number; readonly of: number }
 const alone: Part = { at: 1, of: 1 }
 
 /**
- * Opens storage and counter, and builds the gateway; nothing listens yet. `lookup` resolves the names
+ * Opens storage and counter, and builds the gateway; nothing listens yet. Rejects with a sentence
+ * where the master key is not that of the database, and changes nothing. `lookup` resolves the names
  * of upstreams; without it the system does. One of several processes holds its part of what is counted
  * in memory, and finds the database migrated.
  */
@@ -68,6 +71,9 @@ export async function deploy(
   const migrates = part.of === 1
   const storage = await openStorage(config.storage, (message) => log.warn(message), migrates)
   try {
+    const known = await createMasterRegistry(storage.gatewaySql).list()
+    const fault = judgeMasters(secrets.masters, known)
+    if (fault !== null) throw new Error(fault)
     return await wire(config, secrets, handlers, log, storage, lookup, part)
   } catch (error) {
     await storage.close()
@@ -110,6 +116,7 @@ async function wire(
   const ports: Ports = {
     tenantSql: storage.tenantSql,
     gatewaySql: storage.gatewaySql,
+    saltSql: storage.saltSql,
     counter: redis?.counter ?? local,
     signal,
     shed: (environment) => pressure.shed(environment),
@@ -129,7 +136,8 @@ async function wire(
         },
         limits: { local, nodeShare: 1 / (server.nodes * part.of) },
         management: { ...management, readScript: readReferenceScript },
-        masterKey: secrets.masterKey,
+        masterKey: currentOf(secrets.masters),
+        masters: secrets.masters,
         publicUrl: server.publicUrl,
         balancers,
       },

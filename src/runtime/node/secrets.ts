@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parsePeppers, parseSecret, type RootSecrets } from '../root-secrets.ts'
+import { parseVersions, type RootSecrets } from '../root-secrets.ts'
 
 /** What a process on Node reads. */
 export type NodeSecrets = RootSecrets & {
@@ -17,7 +17,7 @@ export type NodeSecrets = RootSecrets & {
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * Reads POSTERN_PEPPER[_FILE] and POSTERN_MASTER_KEY[_FILE]: 32 bytes as base64 or hex. Older peppers
+ * Reads POSTERN_PEPPER[_FILE] and POSTERN_MASTER_KEY[_FILE]: 32 bytes as base64 or hex. Older ones
  * stand beside the current one, which is the highest: `2:BASE64,1:BASE64`. With `folder`, what is
  * missing is generated there (mode 0600) and read again next time, unless there is data in it
  * already. Throws a sentence that names what is missing or wrong, and shows no value.
@@ -25,8 +25,8 @@ type Environment = Readonly<Record<string, string | undefined>>
 export function readRootSecrets(env: Environment, folder: string | null): NodeSecrets {
   const made = folder !== null && isMissing(env, 'POSTERN_PEPPER', folder)
   return {
-    peppers: parsePeppers(read(env, 'POSTERN_PEPPER', folder)),
-    masterKey: parseSecret('POSTERN_MASTER_KEY', read(env, 'POSTERN_MASTER_KEY', folder)),
+    peppers: parseVersions('POSTERN_PEPPER', read(env, 'POSTERN_PEPPER', folder)),
+    masters: parseVersions('POSTERN_MASTER_KEY', read(env, 'POSTERN_MASTER_KEY', folder)),
     madePepper: made ? fileOf('POSTERN_PEPPER', folder) : null,
   }
 }

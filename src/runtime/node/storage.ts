@@ -14,6 +14,10 @@ import { migrateDatabase } from './migrations.ts'
 export type Storage = {
   readonly tenantSql: Sql
   readonly gatewaySql: Sql
+  /** Where the salts of sessions are; null: beside the tenants' rows. */
+  readonly saltSql: Sql | null
+  /** How the owner of the tables connects; null where only the roles that serve do. */
+  readonly owner: SqlOptions['connection'] | null
   /** For people: `./.postern (embedded)` or `PostgreSQL at db.internal`. */
   readonly name: string
   /** Settles when storage is lost for good and the process must end. Never, on PostgreSQL. */
@@ -64,6 +68,7 @@ async function open(places: Places, warn: Warn, migrates: boolean): Promise<Open
   const { scope, pooler } = places
   const onError = (cause: StoreDown) => warn(cause.message)
   const role = { ...shared, role: null, scope, pooler, embedded: false, onError }
+  const saltSql = await openSalts(places, warn)
   if (tenantDatabaseUrl !== null && gatewayDatabaseUrl !== null) {
     if (migrates && ownerDatabaseUrl !== null) {
       await migrate(ownerDatabaseUrl, warn, placeOf(ownerDatabaseUrl))
@@ -71,7 +76,7 @@ async function open(places: Places, warn: Warn, migrates: boolean): Promise<Open
     return pools(
       createSql({ ...role, connection: tenantDatabaseUrl }),
       createSql({ ...role, connection: gatewayDatabaseUrl }),
-      placeOf(tenantDatabaseUrl),
+      { saltSql, owner: ownerDatabaseUrl, name: placeOf(tenantDatabaseUrl) },
     )
   }
   if (databaseUrl !== null) {
@@ -81,13 +86,32 @@ async function open(places: Places, warn: Warn, migrates: boolean): Promise<Open
     return pools(
       createSql({ ...one, role: 'postern_tenant' }),
       createSql({ ...one, role: 'postern_gateway' }),
-      placeOf(databaseUrl),
+      { saltSql, owner, name: placeOf(databaseUrl) },
     )
   }
-  return openFolder(places.folder, warn)
+  return openFolder(places.folder, warn, saltSql)
 }
 
-async function openFolder(folder: string, warn: Warn): Promise<Opened> {
+/**
+ * The salts of sessions in a database of their own. It is migrated like the other, for the one table
+ * of it that is used: by whoever may with one URL for everything, else by `postern migrate`.
+ */
+async function openSalts(
+  { shredUrl, tenantDatabaseUrl, scope, pooler }: Places,
+  warn: Warn,
+): Promise<Sql | null> {
+  if (shredUrl === null) return null
+  const ownLogin = tenantDatabaseUrl !== null
+  if (!ownLogin) await migrate(shredUrl, warn, placeOf(shredUrl))
+  const onError = (cause: StoreDown) => warn(cause.message)
+  const role = ownLogin ? null : 'postern_tenant'
+  return createSql({
+    ...{ ...shared, role, scope, pooler, embedded: false, onError },
+    connection: shredUrl,
+  })
+}
+
+async function openFolder(folder: string, warn: Warn, saltSql: Sql | null): Promise<Opened> {
   const embedded = await openEmbedded(resolve(folder))
   try {
     await migrate(embedded.connection, warn, folder)
@@ -105,7 +129,7 @@ async function openFolder(folder: string, warn: Warn): Promise<Opened> {
   const opened = pools(
     createSql({ ...one, role: 'postern_tenant' }),
     createSql({ ...one, role: 'postern_gateway' }),
-    `${folder} (embedded)`,
+    { saltSql, owner: embedded.connection, name: `${folder} (embedded)` },
   )
   return {
     ...opened,
@@ -117,14 +141,18 @@ async function openFolder(folder: string, warn: Warn): Promise<Opened> {
   }
 }
 
-function pools(tenantSql: Sql, gatewaySql: Sql, name: string): Opened {
+function pools(
+  tenantSql: Sql,
+  gatewaySql: Sql,
+  beside: Pick<Opened, 'saltSql' | 'owner' | 'name'>,
+): Opened {
   return {
     tenantSql,
     gatewaySql,
-    name,
+    ...beside,
     lost: new Promise(() => {}),
     async close() {
-      await Promise.all([tenantSql.close(), gatewaySql.close()])
+      await Promise.all([tenantSql.close(), gatewaySql.close(), beside.saltSql?.close()])
     },
   }
 }
@@ -152,10 +180,11 @@ function opening(name: string, error: unknown): Error {
 /** The database answers, and must not be served. The message is for the operator. */
 class Unfit extends Error {}
 
-async function inspect({ tenantSql, gatewaySql }: Opened, warn: Warn): Promise<void> {
+async function inspect({ tenantSql, gatewaySql, saltSql }: Opened, warn: Warn): Promise<void> {
   const found = [
     ...(await inspectDatabase(tenantSql, 'tenant')),
     ...(await inspectDatabase(gatewaySql, 'gateway')),
+    ...(saltSql === null ? [] : await inspectDatabase(saltSql, 'tenant')),
   ]
   if (found.length > 0) {
     throw new Unfit(

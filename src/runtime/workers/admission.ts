@@ -1,14 +1,17 @@
 /**
  * May this isolate serve from these databases? What a process on Node asks once at its start, an
  * isolate asks at its first request: that the database is migrated, that the roles which serve are
- * held by row-level security, and that nothing on the way answers from a cache.
+ * held by row-level security, that the master key is the database's, and that nothing on the way
+ * answers from a cache.
  *
  * Only a yes is kept. A no is asked again, because somebody will be mending it.
  */
 import { type Health, type Sql, StoreDown } from '../../context.ts'
 import { inspectDatabase, readPosture } from '../../db/check.ts'
 import { DatabaseFault } from '../../db/fault.ts'
+import { createMasterRegistry } from '../../db/master-keys.ts'
 import type { FieldError, Refusal } from '../../problem.ts'
+import { judgeMasters, type Masters } from '../../vault/masters.ts'
 import { currentErrand } from './errand.ts'
 import type { WorkerLog } from './log.ts'
 import { gatewayReadsItsWrites, tenantReadsItsWrites } from './uncached.ts'
@@ -21,13 +24,15 @@ export type Admission = {
 
 export type AdmissionOptions = {
   readonly oneLogin: boolean
+  readonly masters: Masters
   readonly log: WorkerLog
   /** For people: where requests are counted. */
   readonly counting: string
 }
 
 /** Builds it with nothing asked yet. Both functions are for use within an errand. */
-export function createAdmission({ oneLogin, log, counting }: AdmissionOptions): Admission {
+export function createAdmission(options: AdmissionOptions): Admission {
+  const { oneLogin, masters, log, counting } = options
   const tenantName = oneLogin ? 'POSTERN_DB' : 'POSTERN_TENANT_DB'
   const gatewayName = oneLogin ? 'POSTERN_DB' : 'POSTERN_GATEWAY_DB'
   let admitted = false
@@ -40,6 +45,8 @@ export function createAdmission({ oneLogin, log, counting }: AdmissionOptions): 
         ...(await inspectDatabase(gatewaySql, 'gateway')),
       ]
       if (found.length > 0) return refuse(found.some(isUnmigrated) ? unmigrated : unsafe, found)
+      const fault = judgeMasters(masters, await createMasterRegistry(gatewaySql).list())
+      if (fault !== null) return refuse(anotherMaster, [fault])
       if (!(await tenantReadsItsWrites(tenantSql))) return refuse(cachedBy(tenantName))
       if (!(await gatewayReadsItsWrites(gatewaySql))) return refuse(cachedBy(gatewayName))
       if (!(await readPosture(tenantSql)).hardened) log.warn(plainScope)
@@ -76,6 +83,12 @@ const unsafe: FieldError = {
   code: 'misconfigured',
   message: 'This database must not be served; the log says why.',
   fix: 'Correct what the log names, then call again; docs/workers.md shows the logins',
+}
+const anotherMaster: FieldError = {
+  location: 'POSTERN_MASTER_KEY',
+  code: 'misconfigured',
+  message: 'The master key is not that of this database; the log says which version.',
+  fix: 'npx wrangler secret put POSTERN_MASTER_KEY --env production, with the keys that it had',
 }
 const cachedBy = (binding: string): FieldError => ({
   location: binding,

@@ -7,7 +7,7 @@ import { renderErrors } from '../../config/report.ts'
 import { type Config, parseConfig } from '../../config.ts'
 import type { FieldError } from '../../problem.ts'
 import { parseRedisUrl, type RedisTarget } from '../redis-url.ts'
-import { parsePeppers, parseSecret, type RootSecrets } from '../root-secrets.ts'
+import { parseVersions, type RootSecrets } from '../root-secrets.ts'
 import type { CounterNamespace } from './durable-lender.ts'
 
 /** A Hyperdrive binding. */
@@ -69,10 +69,10 @@ export function readSettings(
   const put = (name: string): string =>
     `openssl rand -base64 32 | npx wrangler secret put ${name} --env production (locally: in .dev.vars)`
   const peppers = attempt('POSTERN_PEPPER', put('POSTERN_PEPPER'), () =>
-    parsePeppers(secret('POSTERN_PEPPER')),
+    parseVersions('POSTERN_PEPPER', secret('POSTERN_PEPPER')),
   )
-  const masterKey = attempt('POSTERN_MASTER_KEY', put('POSTERN_MASTER_KEY'), () =>
-    parseSecret('POSTERN_MASTER_KEY', secret('POSTERN_MASTER_KEY')),
+  const masters = attempt('POSTERN_MASTER_KEY', put('POSTERN_MASTER_KEY'), () =>
+    parseVersions('POSTERN_MASTER_KEY', secret('POSTERN_MASTER_KEY')),
   )
   const redis = attempt('REDIS_URL', 'npx wrangler secret put REDIS_URL', () => redisOf(env))
   missing.push(...missingBindings(env))
@@ -83,10 +83,10 @@ export function readSettings(
     const fix = 'Correct it and run: npm run deploy:worker'
     missing.push({ location: 'postern.yaml', code: 'misconfigured', message, fix })
   } else missing.push(...unkeptFields(parsed.config))
-  if (parsed.ok && peppers !== null && masterKey !== null && missing.length === 0) {
+  if (parsed.ok && peppers !== null && masters !== null && missing.length === 0) {
     const settings = {
       config: parsed.config,
-      secrets: { peppers, masterKey },
+      secrets: { peppers, masters },
       oneLogin: env.POSTERN_DB !== undefined,
       redis,
     }

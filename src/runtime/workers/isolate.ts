@@ -15,7 +15,7 @@ import { memoryCounter } from '../../limits/memory.ts'
 import type { Refusal } from '../../problem.ts'
 import { Balancers } from '../../proxy/balance.ts'
 import { uncachedSignal } from '../local-signal.ts'
-import type { RootSecrets } from '../root-secrets.ts'
+import { currentOf, type RootSecrets } from '../root-secrets.ts'
 import { createAddressCharge } from './address-guard.ts'
 import { createAdmission } from './admission.ts'
 import { readSettings, type Settings, type WorkerEnv } from './bindings.ts'
@@ -71,6 +71,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
   const log = createWorkerLog(config.log.level)
   const admission = createAdmission({
     oneLogin,
+    masters: secrets.masters,
     log,
     counting: redis === null ? 'in a Durable Object' : 'in Redis',
   })
@@ -80,7 +81,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
   const ports = {
     counter: leasedCounter(errandLender, { defer: errandPorts.defer, slackMs }),
     ...{ ...errandPorts, ...charges, forward, health: admission.health },
-    ...{ signal: uncachedSignal(), shed: () => false },
+    ...{ signal: uncachedSignal(), saltSql: null, shed: () => false },
   }
   return {
     log,
@@ -95,7 +96,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
 
 function gatewayOptions(
   { platforms, keys, server, management }: Config,
-  { peppers, masterKey }: RootSecrets,
+  { peppers, masters }: RootSecrets,
 ): GatewayOptions {
   return {
     platforms,
@@ -116,7 +117,8 @@ function gatewayOptions(
     limits: { local: memoryCounter(), nodeShare: 1 / server.nodes },
     // The script of the reference page would be most of the bundle.
     management: { ...management, readScript: null },
-    masterKey,
+    masterKey: currentOf(masters),
+    masters,
     publicUrl: server.publicUrl,
     balancers: new Balancers(),
   }

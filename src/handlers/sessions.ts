@@ -1,0 +1,123 @@
+/**
+ * Sessions of one tenant's users, and what they hold in secret. Sessions are rows like any other;
+ * secrets go through the vault, and no answer here has a value in it, because nothing that is
+ * reached from here can give one.
+ */
+import { and, desc, eq, isNull, type SQL, sql } from 'drizzle-orm'
+import * as z from 'zod'
+import { sessions } from '../db/schema.ts'
+import { createHandler } from '../handler.ts'
+import { newId } from '../lib/id.ts'
+import { Problem, type Refusal } from '../problem.ts'
+import { one, parseBody } from './body.ts'
+
+const { id, userId, environment, createdAt, endedAt } = sessions
+const shown = {
+  id,
+  userId,
+  status: sql<'active' | 'ended'>`case when ${endedAt} is null then 'active' else 'ended' end`,
+  environment,
+  createdAt,
+  endedAt,
+}
+const newest = [desc(createdAt), desc(id)] as const
+
+const fields = z.strictObject({
+  userId: z
+    .string()
+    .min(1)
+    .max(128)
+    .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII characters, without spaces'),
+  /** The user's newest active session, where there is one. */
+  reuse: z.boolean().default(false),
+})
+
+/**
+ * POST `/` {userId, reuse?}: 201 with a new session, or 200 with the user's newest active one where
+ * `reuse` asks for it. GET `/?limit=20&userId=`: `{ sessions, total }`, newest first; `total` counts
+ * those not shown too. GET and DELETE `/:sid`: the second ends it, and destroys its secrets (204,
+ * also for one that has ended).
+ */
+export const sessionsHandler = createHandler()
+  .get('/', async (c) => {
+    const user = c.req.query('userId')
+    const rows = await c.var.db
+      .select({ ...shown, total: sql<number>`(count(*) over ())::int` })
+      .from(sessions)
+      .where(user === undefined ? undefined : eq(userId, user))
+      .orderBy(...newest)
+      .limit(limitOf(c.req.query('limit')))
+    const found = rows.map(({ total: _, ...session }) => session)
+    return c.json({ sessions: found, total: rows[0]?.total ?? 0 })
+  })
+  .get('/:sid', async (c) => {
+    const named = eq(id, c.req.param('sid'))
+    return c.json(one(await c.var.db.select(shown).from(sessions).where(named)))
+  })
+  .post('/', async (c) => {
+    const { userId: user, reuse } = parseBody(fields, c.var.body)
+    const values = { id: newId('ses_'), userId: user }
+    if (!reuse)
+      return c.json(one(await c.var.db.insert(sessions).values(values).returning(shown)), 201)
+    const { session, status } = await c.var.db.transaction(async (tx) => {
+      // Of two calls that both find none, one waits here and then finds the other's.
+      await tx.select({ held: holdUser(user) }).from(sql`(values (1)) as once`)
+      const active = and(eq(userId, user), isNull(endedAt))
+      const found = await tx
+        .select(shown)
+        .from(sessions)
+        .where(active)
+        .orderBy(...newest)
+        .limit(1)
+      if (found[0] !== undefined) return { session: found[0], status: 200 as const }
+      const made = one(await tx.insert(sessions).values(values).returning(shown))
+      return { session: made, status: 201 as const }
+    })
+    return c.json(session, status)
+  })
+  .delete('/:sid', async (c) => {
+    refuse(await c.var.vault.end(c.req.param('sid')))
+    return c.body(null, 204)
+  })
+
+/**
+ * For routes whose path names `:sid`. POST `/` {NAME: value, …}: sets or overwrites all of them or
+ * none (204). GET `/`: `{ secrets: [{ name, createdAt }], total }`. DELETE `/:name` (204).
+ */
+export const secretsHandler = createHandler()
+  .get('/', async (c) => {
+    const found = await c.var.vault.list(sessionOf(c.req.param()))
+    if ('code' in found) throw Problem.of(found)
+    return c.json({ secrets: found, total: found.length })
+  })
+  .post('/', async (c) => {
+    refuse(await c.var.vault.set(sessionOf(c.req.param()), c.var.body))
+    return c.body(null, 204)
+  })
+  .delete('/:name', async (c) => {
+    refuse(await c.var.vault.remove(sessionOf(c.req.param()), c.req.param('name')))
+    return c.body(null, 204)
+  })
+
+function refuse(refusal: Refusal | null): void {
+  if (refusal !== null) throw Problem.of(refusal)
+}
+
+function sessionOf(named: Readonly<Record<string, string>>): string {
+  const { sid } = named
+  if (sid !== undefined) return sid
+  const cause = 'the path of a route with the handler "secrets" must name :sid'
+  throw new Problem('gateway/misconfigured', { cause })
+}
+
+/** A lock of this tenant's user until the transaction ends. Two users that share one wait, and no more. */
+const holdUser = (user: string): SQL => sql`pg_advisory_xact_lock(hashtextextended(
+  'postern session ' || current_setting('app.scope', true) || ' ' || ${user}::text, 0))`
+
+/** How many at most: 20 without a word. Throws `request/invalid` for what is no number from 1 to 100. */
+function limitOf(asked = '20'): number {
+  if (/^(?:[1-9]\d?|100)$/.test(asked)) return Number(asked)
+  const message = 'must be a whole number from 1 to 100'
+  const errors = [{ location: 'query.limit', code: 'invalid', message }]
+  throw new Problem('request/invalid', { param: 'limit', errors })
+}
