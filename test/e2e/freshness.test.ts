@@ -136,7 +136,7 @@ async function startNode(database: TestDatabase, bus: Bus) {
       },
       limits: { local: memoryCounter(), nodeShare: 1 },
       management: { ...management, readScript: null },
-      ...{ masterKey: pepper, masters: new Map([[1, pepper]]) },
+      ...{ masterKey: pepper, masters: { current: 1, versions: new Map([[1, pepper]]) } },
       ...{ publicUrl: null, balancers: new Balancers() },
     },
     ports,
