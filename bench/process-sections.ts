@@ -19,7 +19,7 @@ export async function cores({ redisUrl, say }: Setting): Promise<Section> {
   return {
     title: 'Several processes',
     about:
-      'A small JSON from a handler, after key, tenant, permission and limits in Redis; 50 keep-alive connections, five rounds of three seconds each, in turn. Processor time is of the primary and its workers together, in their own code and in the kernel. Servers and load share the machine, which a ratio by processor time does not mind much.',
+      'A small JSON from a handler, after key, tenant, permission and limits in Redis; 50 keep-alive connections for each process that serves, five rounds of three seconds each, in turn. All processes of the gate are held to one core, the load to the other. Processor time is of the primary and its workers together, in their own code and in the kernel.',
     figures: [
       atLeast(
         'requests per second of processor time, two workers of one process',

@@ -25,6 +25,7 @@ let database: TestDatabase
 let env: Record<string, string>
 const places: Place[] = []
 let place: Place
+const gates: GateProcess[] = []
 let gate: GateProcess
 let key: string
 
@@ -42,10 +43,11 @@ beforeAll(async () => {
   }
   place = makePlaceOf(oneHundred)
   gate = await startGateProcess(place, env, [], busyEntry)
+  gates.push(gate)
   key = gate.variable('POSTERN_SK_LIVE')
 }, 120_000)
 afterAll(async () => {
-  await gate?.stop('SIGKILL')
+  for (const one of gates) await one.stop('SIGKILL')
   await database?.drop()
   for (const one of places) one.remove()
 })
@@ -210,6 +212,7 @@ test('workers end when their primary is killed', async () => {
   const before = gate
   place.write('postern.yaml', busyConfig())
   gate = await startGateProcess(place, env, [], busyEntry)
+  gates.push(gate)
   expect(gate.port).not.toBe(before.port)
   const pids = await pidsOf()
   gate.signal('SIGKILL')

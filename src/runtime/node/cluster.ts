@@ -3,8 +3,8 @@
  *
  * It knows neither configs nor gateways: the primary hands each worker the text that all serve, and is
  * told where it listens, or why it does not. Connections are taken by the primary and dealt out in
- * turn, because they live long: where the kernel wakes whoever is nearest, one worker gets most of
- * them. The danger is half a deployment. A worker that dies is started again, with what was last taken
+ * turn, because they live long: where the kernel wakes whoever is nearest, one worker may get most of
+ * them, and per request neither way was measured to be cheaper (bench/cores.ts). The danger is half a deployment. A worker that dies is started again, with what was last taken
  * by all and not with what the file says by then; when the primary dies, its workers end at once.
  */
 import cluster, { type Worker } from 'node:cluster'
