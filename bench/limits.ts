@@ -1,7 +1,8 @@
 /**
  * How many charges a second? In process through the limiter, headers included, with the memory
- * counter; and calls of the counter on Redis over one connection, 256 at a time. Runs alone with
- * `node bench/limits.ts` (REDIS_URL for the second part), or from bench/run.ts.
+ * counter and leased from Redis; and calls of Redis over one connection, 256 at a time, where limits
+ * are exact. Runs alone with `node bench/limits.ts` (REDIS_URL for all but the first), or from
+ * bench/run.ts.
  */
 import type { KeyRecord, Limit, Platform, Route } from '../src/context.ts'
 import { createLimiter } from '../src/limits/limiter.ts'
@@ -102,14 +103,44 @@ export function chargesPerSecond(rounds = 2_000_000): number {
   return Math.round(rounds / ((performance.now() - start) / 1000))
 }
 
-/** Calls a second of the counter on Redis: one connection, `atOnce` callers. */
+/** Charges a second with limits leased from Redis, mirrored in memory as the gateway does it. */
+export async function leasedChargesPerSecond(url: string, rounds = 1_000_000): Promise<number> {
+  const store = await connectRedis(url, { timeoutMs: 5000 })
+  const limiter = createLimiter({ counter: store.counter, local: memoryCounter(), nodeShare: 1 })
+  const shard = { ...platform, id: `plt_bench_leased_${process.pid}` }
+  const records = Array.from({ length: 100 }, (_, n) => record(n))
+  const tenants = Array.from({ length: 10 }, (_, n) => `tenant_${n}`)
+  const run = async (times: number): Promise<void> => {
+    for (let i = 0; i < times; i++) {
+      const charge = limiter.charge(shard, route, records[i % 100]!, tenants[i % 10]!)
+      if (charge instanceof Promise) await charge
+      // As a server does between requests, so that renewals come in.
+      else if (i % 50 === 0) await new Promise(setImmediate)
+    }
+  }
+  await run(200_000)
+  const start = performance.now()
+  await run(rounds)
+  const perSecond = Math.round(rounds / ((performance.now() - start) / 1000))
+  await store.close()
+  return perSecond
+}
+
+/** Calls a second of Redis where limits are exact: one connection, `atOnce` callers. */
 export async function redisCallsPerSecond(
   url: string,
   rounds = 100_000,
   atOnce = 256,
 ): Promise<number> {
   const store = await connectRedis(url, { timeoutMs: 5000 })
-  const shard = { ...platform, id: `plt_bench_${process.pid}` }
+  const isExact = (limits: readonly Limit[]): Limit[] =>
+    limits.map((one) => ({ ...one, counting: 'exact' }))
+  const exact = { key: isExact(minute.key), tenant: isExact(minute.tenant) }
+  const shard = {
+    ...platform,
+    id: `plt_bench_${process.pid}`,
+    limits: { environments: { test: exact, live: exact }, classes: {} },
+  }
   const trees = Array.from(
     { length: 100 },
     (_, n) => treeFor(shard, route, record(n), `tenant_${n % 10}`).tree,
@@ -129,12 +160,15 @@ export async function redisCallsPerSecond(
   return perSecond
 }
 
-/** Both figures, as bench/run.ts prints them. The second is null without a Redis. */
-export async function benchLimits(
-  url: string | undefined,
-): Promise<{ memoryChargesPerSecond: number; redisCallsPerSecond: number | null }> {
+/** The figures, as bench/run.ts prints them. All but the first are null without a Redis. */
+export async function benchLimits(url: string | undefined): Promise<{
+  memoryChargesPerSecond: number
+  leasedChargesPerSecond: number | null
+  redisCallsPerSecond: number | null
+}> {
   return {
     memoryChargesPerSecond: chargesPerSecond(),
+    leasedChargesPerSecond: url === undefined ? null : await leasedChargesPerSecond(url),
     redisCallsPerSecond: url === undefined ? null : await redisCallsPerSecond(url),
   }
 }

@@ -122,13 +122,18 @@ async function keys({ redisUrl, say }: Setting): Promise<Section> {
 
 async function limits({ redisUrl, say }: Setting): Promise<Section> {
   say('charges in memory and in Redis')
-  const { memoryChargesPerSecond, redisCallsPerSecond } = await benchLimits(redisUrl)
+  const { memoryChargesPerSecond, leasedChargesPerSecond, redisCallsPerSecond } =
+    await benchLimits(redisUrl)
   return {
     title: 'Limits',
     about:
-      'Charges of two nodes (tenant and API key) in process, with their headers; and calls of the counter on one connection to Redis, 256 at a time.',
+      'Charges of two nodes (tenant and API key) in process, with their headers; counted in memory, or leased from Redis; and calls of Redis where limits are exact, on one connection, 256 at a time.',
     figures: [
       fact('charges in memory', perSecond(memoryChargesPerSecond)),
+      fact(
+        'charges leased from Redis',
+        leasedChargesPerSecond === null ? '-' : perSecond(leasedChargesPerSecond),
+      ),
       fact('calls of Redis', redisCallsPerSecond === null ? '-' : perSecond(redisCallsPerSecond)),
     ],
   }

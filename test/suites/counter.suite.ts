@@ -109,14 +109,16 @@ export function counterSuite(
       await fc.assert(property, { numRuns: runs })
     })
 
-    it('L2: 2 000 of 2 000 evenly spaced at 0.9 of the limit are granted', async () => {
+    // Two windows at least.
+    const even = floodMs === 1 ? 2000 : 400
+    it(`L2: ${even} of ${even} evenly spaced at 0.9 of the limit are granted`, async () => {
       const tree = single(limit(100, 10))
       let granted = 0
-      for (let i = 0; i < 2000; i++) {
+      for (let i = 0; i < even; i++) {
         clock.ms += 10_000 / 90
         if ((await borrow(tree)).granted) granted++
       }
-      expect(granted).toBe(2000)
+      expect(granted).toBe(even)
     })
 
     it(`L4: flooding at ${50 / floodMs} times the limit for 10 windows is granted the quota a window`, async () => {
