@@ -70,13 +70,15 @@ export type Answer = {
   readonly json: ReturnType<typeof JSON.parse>
 }
 
-/** Starts a gate and waits until it serves. */
+/** Starts a gate and waits until it serves. `launch` stands before its command line, as `nice` would. */
 export async function startGateProcess(
   place: Place,
   env: Environment = {},
   args: readonly string[] = [],
+  launch: readonly string[] = [],
 ): Promise<GateProcess> {
-  const running = await start(process.execPath, [entry, ...args], {
+  const [command = '', ...line] = [...launch, process.execPath, entry, ...args]
+  const running = await start(command, line, {
     cwd: place.folder,
     env: environmentOf(env),
   })
