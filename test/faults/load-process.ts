@@ -45,6 +45,7 @@ function main({ nodes, streams, recordsFile, pollMs }: Job): void {
 class Caller {
   readonly #agents: readonly Agent[]
   readonly #nodes: readonly string[]
+  readonly #ownAgent = new Agent({ keepAlive: true })
   readonly #record: (one: Seen) => void
   readonly #ready: boolean[]
   #next = 0
@@ -94,7 +95,7 @@ class Caller {
   }
 
   send(stream: Stream): void {
-    const node = this.#choose()
+    const node = stream.url === undefined ? this.#choose() : -1
     const nonce = `n${process.pid}x${this.#nonces++}`
     const path = stream.path.replace(':nonce', nonce)
     const sentMs = machineMs()
@@ -109,8 +110,8 @@ class Caller {
       this.#underWay -= 1
       if (this.#underWay === 0) this.#wake()
     }
-    const sending = request(this.#nodes[node] + path, {
-      agent: this.#agents[node],
+    const sending = request((stream.url ?? this.#nodes[node]) + path, {
+      agent: this.#agents[node] ?? this.#ownAgent,
       method: stream.method ?? 'GET',
       headers: stream.headers,
     })

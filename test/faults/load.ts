@@ -23,6 +23,8 @@ export type Stream = {
   readonly rows?: readonly string[]
   /** The answer must be the echo of this very request, for this tenant. */
   readonly echoTo?: string
+  /** Where it is sent to, in place of the nodes. */
+  readonly url?: string
 }
 
 export type Job = {

@@ -6,7 +6,7 @@
 /** One request, as its caller saw it. Times are milliseconds of the machine's monotonic clock. */
 export type Seen = {
   readonly stream: string
-  /** Which node it was sent to. */
+  /** Which node it was sent to; -1: none of them. */
   readonly node: number
   readonly sentMs: number
   readonly endedMs: number

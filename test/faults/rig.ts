@@ -13,7 +13,7 @@ import {
   type Place,
   startGateProcess,
 } from '../gate-process.ts'
-import type { Exit } from '../process.ts'
+import { type Exit, type Running, start } from '../process.ts'
 import { until } from '../redis.ts'
 import { type Relay, startRelay } from '../relay.ts'
 import { freePort, type Server, startPostgres, startRedis } from '../servers.ts'
@@ -39,6 +39,16 @@ export type RigOptions = {
   /** What stands before one node's command line. */
   readonly launchOf?: (node: number) => readonly string[]
 }
+
+/**
+ * The control: a server that does nothing, in a process of its own. What its callers wait for is the
+ * machine's doing and no gate's.
+ */
+const bareServer = `
+  const server = require('node:http').createServer((_, answer) => answer.end('{}'))
+  server.keepAliveTimeout = 60000
+  server.listen(0, '127.0.0.1', () => console.log(server.address().port))
+`
 
 export class RigNode {
   readonly #place: Place
@@ -113,7 +123,8 @@ export type Rig = {
   variable(name: string): string
   /** Makes a live key by the management API; with a quota, a key limited to so many in `windowMs`. */
   makeKey(quota?: number, more?: Readonly<Record<string, unknown>>): Promise<RigKey>
-  /** A usual mix of callers, 80/s in all. `limited`: one more, of this key, at so many a second. */
+  /** A usual mix of callers, 80/s in all, and 20/s of the control. `limited`: one more, of this key, at
+   * so many a second. */
   mix(limited?: { readonly key: RigKey; readonly perSecond: number }): Stream[]
   /** Once every node says that it is ready and nothing is missing. */
   allReady(): Promise<void>
@@ -133,7 +144,9 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   ])
   const exits: Exit[] = []
   const nodes: RigNode[] = []
+  const bare = await start(process.execPath, ['-e', bareServer])
   const stop = async (): Promise<void> => {
+    await bare.stop('SIGKILL')
     await Promise.all(nodes.map((node) => node.clear()))
     await Promise.all([postgres.stop(), redis?.stop()])
   }
@@ -145,7 +158,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     // The first one fills the database; no two may do so at once.
     await nodes[0]?.start()
     await Promise.all(nodes.slice(1).map((node) => node.start()))
-    const rig = await describe(nodes, postgres, redis, exits, stop)
+    const rig = await describe({ nodes, postgres, redis, exits, bare, stop })
     await rig.allReady()
     return rig
   } catch (error) {
@@ -210,13 +223,17 @@ ${config.more ?? ''}`
 
 type Rows = Readonly<Record<string, readonly string[]>>
 
-async function describe(
-  nodes: readonly RigNode[],
-  postgres: Server,
-  redis: Server | null,
-  exits: Exit[],
-  stop: () => Promise<void>,
-): Promise<Rig> {
+type Parts = {
+  readonly nodes: readonly RigNode[]
+  readonly postgres: Server
+  readonly redis: Server | null
+  readonly exits: Exit[]
+  readonly bare: Running
+  readonly stop: () => Promise<void>
+}
+
+async function describe(parts: Parts): Promise<Rig> {
+  const { nodes, postgres, redis, exits, bare, stop } = parts
   const [first] = nodes
   if (first === undefined) throw new Error('a rig has at least one node')
   const variable = (name: string) => first.gate.variable(name)
@@ -228,6 +245,8 @@ async function describe(
       rows[`${tenant} ${key}`] = json.data.map(({ id }: { id: string }) => id)
     }
   }
+  const [port = ''] = await bare.line(/^\d+$/)
+  const control = { name: 'control', perSecond: 20, headers: {}, path: '/' }
   const heard = nodes.map(() => 0)
   return {
     nodes,
@@ -249,7 +268,10 @@ async function describe(
       if (made.status !== 201) throw new Error(`no key was made: ${made.text}`)
       return made.json.data
     },
-    mix: (limited) => mixOf(variable, rows, limited),
+    mix: (limited) => [
+      ...mixOf(variable, rows, limited),
+      { ...control, url: `http://127.0.0.1:${port}` },
+    ],
     async allReady() {
       await until(async () => {
         const answers = await Promise.all(nodes.map(({ url }) => call(`${url}/readyz`)))

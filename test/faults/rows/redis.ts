@@ -4,22 +4,34 @@ import type { Weather } from '../../relay.ts'
 import type { Server } from '../../servers.ts'
 import { of } from '../oracles.ts'
 import { ask, type Rig, startRig, tenants } from '../rig.ts'
-import { alwaysChecks, limitChecks, type Trial, tryFault, waitChecks } from '../trial.ts'
+import {
+  alwaysChecks,
+  limitChecks,
+  longestCheck,
+  type Trial,
+  tryFault,
+  waitChecks,
+} from '../trial.ts'
 import { atLeast, atMost, type Check, type Group, type Lengths, lasting } from '../verdicts.ts'
 
 /** What holds where counting is gone for a while and comes back: nobody but the limited are told. */
 const outageChecks = (trial: Trial, rig: Rig, lengths: Lengths): Check[] => [
   ...alwaysChecks(trial),
-  ...limitChecks(trial, { ever: 2, within: 1.1 }),
+  ...limitChecks(trial, { ever: 2, within: 1.1 }, lengths),
   ...waitChecks(trial, rig.nodes.length, lengths),
 ]
 
 /** The network to Redis is so for all nodes, for a row's length. */
-async function underWeather(rig: Rig, weather: Weather, ms: number): Promise<Trial> {
+async function underWeather(
+  rig: Rig,
+  lengths: Lengths,
+  weather: Weather,
+  ms: number,
+): Promise<Trial> {
   const all = (change: Weather) => {
     for (const { toRedis } of rig.nodes) toRedis?.set(change)
   }
-  return tryFault(rig, async () => {
+  return tryFault(rig, lengths, async () => {
     all(weather)
     await lasting(ms)
     all({})
@@ -64,7 +76,7 @@ export const redisGroup: Group = {
       id: 'Q1 L6 L11',
       did: 'Redis is killed for 30 s and comes back empty',
       async run(rig, lengths) {
-        const trial = await tryFault(rig, async () => {
+        const trial = await tryFault(rig, lengths, async () => {
           await rig.redis().kill()
           await lasting(lengths.of(30))
           await rig.redis().restart()
@@ -76,7 +88,7 @@ export const redisGroup: Group = {
       id: 'Q2 L5 L8',
       did: 'Redis is frozen for 20 s',
       async run(rig, lengths) {
-        const trial = await tryFault(rig, async () => {
+        const trial = await tryFault(rig, lengths, async () => {
           process.kill(rig.redis().pid(), 'SIGSTOP')
           try {
             await lasting(lengths.of(20))
@@ -93,7 +105,7 @@ export const redisGroup: Group = {
       async run(rig, lengths) {
         const from = logEnds(rig)
         const ms = lengths.of(20)
-        const trial = await underWeather(rig, { latencyMs: 200 }, ms)
+        const trial = await underWeather(rig, lengths, { latencyMs: 200 }, ms)
         return [
           ...outageChecks(trial, rig, lengths),
           atMost('said to be down', flapsOf(rig, from), 2 * Math.ceil(ms / 10_000)),
@@ -106,11 +118,11 @@ export const redisGroup: Group = {
       async run(rig, lengths) {
         const from = logEnds(rig)
         const ms = lengths.of(20)
-        const trial = await underWeather(rig, { bytesPerSecond: 1000 }, ms)
+        const trial = await underWeather(rig, lengths, { bytesPerSecond: 1000 }, ms)
         return [
           ...alwaysChecks(trial),
-          ...limitChecks(trial, { ever: 2 }),
-          atMost('longest wait', ...longest(trial, lengths), ' ms'),
+          ...limitChecks(trial, { ever: 2 }, lengths),
+          longestCheck(trial, lengths),
           atMost('said to be down', flapsOf(rig, from), 2 * Math.ceil(ms / 10_000)),
         ]
       },
@@ -119,12 +131,12 @@ export const redisGroup: Group = {
       id: 'Q3c',
       did: '5 % of what goes to and from Redis is a reset',
       async run(rig, lengths) {
-        const trial = await underWeather(rig, { resetShare: 0.05 }, lengths.of(20))
+        const trial = await underWeather(rig, lengths, { resetShare: 0.05 }, lengths.of(20))
         // Some nodes count there and some here, in turns: each sum is at most a quota.
         return [
           ...alwaysChecks(trial),
-          ...limitChecks(trial, { ever: 2 }),
-          atMost('longest wait', ...longest(trial, lengths), ' ms'),
+          ...limitChecks(trial, { ever: 2 }, lengths),
+          longestCheck(trial, lengths),
         ]
       },
     },
@@ -132,15 +144,15 @@ export const redisGroup: Group = {
       id: 'Q3d',
       did: 'connections to Redis are half open: it has gone and nobody is told',
       async run(rig, lengths) {
-        const trial = await tryFault(rig, async () => {
+        const trial = await tryFault(rig, lengths, async () => {
           for (const { toRedis } of rig.nodes) toRedis?.strand()
           await lasting(lengths.of(20))
         })
         // It can be reached all the while: only the connections are dead.
         return [
           ...alwaysChecks(trial),
-          ...limitChecks(trial, { ever: 2 }),
-          atMost('longest wait', ...longest(trial, lengths), ' ms'),
+          ...limitChecks(trial, { ever: 2 }, lengths),
+          longestCheck(trial, lengths),
         ]
       },
     },
@@ -158,6 +170,7 @@ export const redisGroup: Group = {
         const stream = { name: 'counted', perSecond: 60, headers, path: '/echo/:nonce' }
         const trial = await tryFault(
           rig,
+          lengths,
           async () => {
             for (const relay of relays) relay?.set({ loseShare: 0.25 })
             await lasting(lengths.of(30))
@@ -184,6 +197,7 @@ export const redisGroup: Group = {
       async run(rig: Rig, lengths: Lengths) {
         const trial = await tryFault(
           rig,
+          lengths,
           async () => {
             await say(rig.redis(), cause)
             await lasting(lengths.of(10, 1500))
@@ -193,8 +207,8 @@ export const redisGroup: Group = {
         )
         return [
           ...alwaysChecks(trial),
-          ...limitChecks(trial, { ever: 2 }),
-          atMost('longest wait', ...longest(trial, lengths), ' ms'),
+          ...limitChecks(trial, { ever: 2 }, lengths),
+          longestCheck(trial, lengths),
         ]
       },
     })),
@@ -202,7 +216,7 @@ export const redisGroup: Group = {
       id: 'Q4 DEBUG SLEEP',
       did: 'Redis does nothing else for 2 s',
       async run(rig, lengths) {
-        const trial = await tryFault(rig, () => say(rig.redis(), ['DEBUG SLEEP 2']))
+        const trial = await tryFault(rig, lengths, () => say(rig.redis(), ['DEBUG SLEEP 2']))
         return outageChecks(trial, rig, lengths)
       },
     },
@@ -211,7 +225,7 @@ export const redisGroup: Group = {
       did: 'one node of four is cut off from Redis (black hole) for 20 s',
       async run(rig, lengths) {
         const [cut] = rig.nodes
-        const trial = await tryFault(rig, async () => {
+        const trial = await tryFault(rig, lengths, async () => {
           cut?.toRedis?.set({ hold: 'both' })
           await lasting(lengths.of(20))
           cut?.toRedis?.set()
@@ -219,15 +233,10 @@ export const redisGroup: Group = {
         // The three count exactly, and the fourth its quarter.
         return [
           ...alwaysChecks(trial),
-          ...limitChecks(trial, { ever: 1.25 }),
-          atMost('longest wait', ...longest(trial, lengths), ' ms'),
+          ...limitChecks(trial, { ever: 1.25 }, lengths),
+          longestCheck(trial, lengths),
         ]
       },
     },
   ],
-}
-
-/** Waits of those whom the fault is no reason to keep waiting, and what is allowed. */
-function longest({ during }: Trial, lengths: Lengths): [number, number] {
-  return [Math.max(0, ...during.map((one) => one.endedMs - one.sentMs)), lengths.slack(300)]
 }

@@ -1,0 +1,116 @@
+/** Is a limit what it says, over four gates, when nothing is broken but the callers? */
+import { Agent, request } from 'node:http'
+import { mostInWindow, of, type Seen } from '../oracles.ts'
+import { limitedStream, type Rig, type RigKey, startRig, tenants, windowMs } from '../rig.ts'
+import { alwaysChecks, tryFault } from '../trial.ts'
+import { atLeast, atMost, type Check, exactly, type Group, lasting, none } from '../verdicts.ts'
+
+/** Calls all at once, spread over all nodes; answers how often each status came. */
+async function burst(rig: Rig, key: RigKey, count: number): Promise<Record<string, number>> {
+  const statuses: Record<string, number> = {}
+  const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+  const headers = { 'x-api-key': key.key, 'x-tn': tenants[0] }
+  await Promise.all(
+    Array.from(
+      { length: count },
+      (_, at) =>
+        new Promise<void>((resolve, reject) => {
+          const url = `${rig.urls[at % rig.urls.length]}/echo/burst`
+          const sending = request(url, { agent, headers }, (answer) => {
+            const { statusCode = 0 } = answer
+            statuses[statusCode] = (statuses[statusCode] ?? 0) + 1
+            answer.resume().once('end', resolve)
+          })
+          sending.once('error', reject).end()
+        }),
+    ),
+  )
+  agent.destroy()
+  return statuses
+}
+
+/** What streams ask for, in parts of the quota. */
+const shares = [0.9, 1, 1.5, 10]
+const quota = 20
+const admitted = (seen: readonly Seen[]) => seen.filter(({ status }) => status === 200).length
+
+export const limitsGroup: Group = {
+  name: 'limits',
+  start: startRig,
+  rows: [
+    {
+      id: 'Q14 L1',
+      did: '5 000 requests at once over four gates, on a limit of 100',
+      async run(rig, { scale }) {
+        const limit = { name: 'burst', quota: 100, window_seconds: 600 }
+        const key = await rig.makeKey(undefined, { rate_limit: limit })
+        const count = Math.max(500, Math.round(5000 * scale))
+        return [exactly('answers', await burst(rig, key, count), { 200: 100, 429: count - 100 })]
+      },
+    },
+    {
+      id: 'Q14b L2 L4',
+      did: '0.9, 1, 1.5 and 10 times the limit for 10 min, evenly spaced',
+      async run(rig, lengths) {
+        const keys = await Promise.all(shares.map(() => rig.makeKey(quota)))
+        const streams = keys.map((key, at) => {
+          const share = shares[at] ?? 0
+          return limitedStream(`limited ${share}`, key, (share * quota * 1000) / windowMs)
+        })
+        const ms = lengths.of(600, 6000)
+        const trial = await tryFault(rig, lengths, () => lasting(ms), {
+          streams,
+          quietMs: 0,
+          afterMs: 0,
+        })
+        const each = shares.flatMap((share): Check[] => {
+          const own = of(trial.seen, `limited ${share}`)
+          return [
+            atMost(`${share} ×, in any window`, mostInWindow(own, windowMs), quota),
+            ...(share === 0.9
+              ? [atLeast('0.9 ×, let through', admitted(own) / own.length, 0.99)]
+              : []),
+            // A unit is held for 65/64 of a window: so much less at most, and nobody is starved.
+            ...(share > 1
+              ? [
+                  atLeast(
+                    `${share} ×, of the limit`,
+                    admitted(own) / (quota * (ms / windowMs)),
+                    0.85,
+                  ),
+                ]
+              : []),
+          ]
+        })
+        return [...alwaysChecks(trial), ...each]
+      },
+    },
+    {
+      id: 'L13',
+      did: '1 000 wrong keys while Redis is down',
+      async run(rig, { scale }) {
+        await rig.redis().kill()
+        const good = rig.variable('POSTERN_SK_LIVE')
+        const statuses: Record<string, number> = {}
+        const count = Math.max(200, Math.round(1000 * scale))
+        for (let at = 0; at < count; at++) {
+          const key = good.slice(0, -6) + String(at).padStart(6, '0')
+          const answered = await burst(rig, { id: '', key }, 1)
+          for (const [status, times] of Object.entries(answered)) {
+            statuses[status] = (statuses[status] ?? 0) + times
+          }
+        }
+        const passed = await burst(rig, { id: '', key: good }, 4)
+        await rig.redis().restart()
+        const { 401: failures = 0, 429: cut = 0, ...others } = statuses
+        return [
+          // 20 on each node before it stops listening.
+          atMost('told that it is wrong', failures, 20 * rig.nodes.length),
+          atLeast('cut short', cut, count - 20 * rig.nodes.length),
+          none('other answers', others),
+          exactly('a good key, from there', passed, { 200: 4 }),
+        ]
+      },
+    },
+  ],
+}
