@@ -126,6 +126,8 @@ export type Rig = {
   /** A usual mix of callers, 80/s in all, and 20/s of the control. `limited`: one more, of this key, at
    * so many a second. */
   mix(limited?: { readonly key: RigKey; readonly perSecond: number }): Stream[]
+  /** Callers of the control. */
+  readonly control: Stream
   /** Once every node says that it is ready and nothing is missing. */
   allReady(): Promise<void>
   crashes(): Crashes
@@ -246,7 +248,8 @@ async function describe(parts: Parts): Promise<Rig> {
     }
   }
   const [port = ''] = await bare.line(/^\d+$/)
-  const control = { name: 'control', perSecond: 20, headers: {}, path: '/' }
+  const url = `http://127.0.0.1:${port}`
+  const control = { name: 'control', perSecond: 20, headers: {}, path: '/', url }
   const heard = nodes.map(() => 0)
   return {
     nodes,
@@ -268,10 +271,8 @@ async function describe(parts: Parts): Promise<Rig> {
       if (made.status !== 201) throw new Error(`no key was made: ${made.text}`)
       return made.json.data
     },
-    mix: (limited) => [
-      ...mixOf(variable, rows, limited),
-      { ...control, url: `http://127.0.0.1:${port}` },
-    ],
+    control,
+    mix: (limited) => [...mixOf(variable, rows, limited), control],
     async allReady() {
       await until(async () => {
         const answers = await Promise.all(nodes.map(({ url }) => call(`${url}/readyz`)))

@@ -6,7 +6,6 @@ import { type Load, type Stream, startLoad } from './load.ts'
 import {
   between,
   foreignSeen,
-  isGood,
   longestMs,
   machineMs,
   mostInWindow,
@@ -18,7 +17,16 @@ import {
   wrongAnswers,
 } from './oracles.ts'
 import { type Rig, type RigKey, windowMs } from './rig.ts'
-import { atLeast, atMost, type Check, exactly, type Lengths, lasting, none } from './verdicts.ts'
+import {
+  atLeast,
+  atMost,
+  type Check,
+  exactly,
+  inTime,
+  type Lengths,
+  lasting,
+  none,
+} from './verdicts.ts'
 
 /** What a limited key is allowed in `windowMs`, and how much more of it is asked for. */
 export const quota = 40
@@ -109,7 +117,10 @@ export function limitChecks(
     ...(within === undefined ? [] : [atMost('in windows within', most(during), quota * within)]),
     atMost('in windows later', most(settled), quota),
     // Nor less: it gets nearly all that it has and asks for.
-    atLeast('let through later', most(settled), Math.min(quota, asked) * 0.8),
+    inTime(
+      busyOf(seen, lengths),
+      atLeast('let through later', most(settled), Math.min(quota, asked) * 0.8),
+    ),
   ]
 }
 
@@ -119,6 +130,13 @@ const apart = (seen: readonly Seen[]): [Seen[], Seen[]] => [
   seen.filter((one) => !isControl(one)),
   seen.filter(isControl),
 ]
+
+/** Why the times of a trial say nothing: the control waited too, with nothing in its way; or null. */
+export function busyOf(seen: readonly Seen[], lengths: Lengths): string | null {
+  const [, control] = apart(seen)
+  const ms = Math.round(longestMs(control))
+  return ms > lengths.slack(100) ? `the machine was busy: the control waited ${ms} ms` : null
+}
 
 /**
  * How long callers waited whom the fault is no reason to keep waiting. What those of the control
@@ -133,32 +151,27 @@ export function waitChecks(trial: Trial, nodes: number, lengths: Lengths): Check
   const held = (some: readonly Seen[]) =>
     some.filter((one) => tookMs(one) > lengths.slack(100)).length
   const heldAnyway = (held(control) * during.length) / Math.max(1, control.length)
+  const allowed = lengths.slack(5) + added(control, quietControl)
+  const busy = busyOf(trial.seen, lengths)
   return [
     longestCheck(trial, lengths),
-    atMost('held up', held(during), lengths.slack(5 * nodes) + heldAnyway),
-    atMost(
-      'p99 added after 1 s',
-      added(during, quiet),
-      lengths.slack(5) + added(control, quietControl),
-      ' ms',
-    ),
+    inTime(busy, atMost('held up', held(during), lengths.slack(5 * nodes) + heldAnyway)),
+    inTime(busy, atMost('p99 added after 1 s', added(during, quiet), allowed, ' ms')),
   ]
 }
 
 /** Nobody waits much longer for a store than its deadline. */
 export function longestCheck(trial: Trial, lengths: Lengths, allowedMs = 300): Check {
   const [during, control] = apart(trial.during)
-  return atMost(
-    'longest wait',
-    longestMs(during),
-    lengths.slack(allowedMs) + longestMs(control),
-    ' ms',
-  )
+  const allowed = lengths.slack(allowedMs) + longestMs(control)
+  const check = atMost('longest wait', longestMs(during), allowed, ' ms')
+  return inTime(busyOf(trial.seen, lengths), check)
 }
 
-/** How soon all of some callers were well served again, once the fault was over. */
-export const recoveryCheck = (
-  { seen, untilMs }: Trial,
-  allowedMs: number,
-  is: (one: Seen) => boolean = ({ stream }) => /^(rows|write|echo)/.test(stream),
-): Check => atMost('recovery', recoveryMs(seen.filter(is), untilMs, isGood), allowedMs, ' ms')
+/** How soon all whom the fault may have hurt were well served again, once it was over. */
+export function recoveryCheck(trial: Trial, lengths: Lengths, allowedMs: number): Check {
+  const { seen, untilMs } = trial
+  const hurt = seen.filter(({ stream }) => /^(rows|write|echo)/.test(stream))
+  const check = atMost('recovery', recoveryMs(hurt, untilMs), lengths.slack(allowedMs), ' ms')
+  return inTime(busyOf(seen, lengths), check)
+}

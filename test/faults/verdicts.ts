@@ -14,6 +14,8 @@ export type Check = {
   readonly ok: boolean
   /** Told and not judged, for this reason, until the feature is there; FAULT_PENDING=1 judges it. */
   readonly pending?: string
+  /** Told and not judged: the machine was too busy with something else to say. */
+  readonly unclear?: string
 }
 
 /** How long things take in this run. */
@@ -38,7 +40,7 @@ export type Row = {
 /** Rows that share a rig. */
 export type Group = {
   readonly name: string
-  start(): Promise<Rig>
+  start(lengths: Lengths): Promise<Rig>
   readonly rows: readonly Row[]
 }
 
@@ -72,11 +74,16 @@ export const exactly = (what: string, measured: unknown, allowed: unknown): Chec
   return { what, measured: found, allowed: wanted, ok: found === wanted }
 }
 
+/** A check that says something only on a machine that had time; null: it had. */
+export const inTime = (unclear: string | null, check: Check): Check =>
+  unclear === null ? check : { ...check, unclear }
+
 /** A check that cannot hold yet. */
 export const later = (pending: string, check: Check): Check => ({ ...check, pending })
 
-const isJudged = ({ pending }: { readonly pending?: string }): boolean =>
-  pending === undefined || process.env.FAULT_PENDING === '1'
+type Judged = Pick<Check, 'pending' | 'unclear'>
+const isJudged = ({ pending, unclear }: Judged): boolean =>
+  unclear === undefined && (pending === undefined || process.env.FAULT_PENDING === '1')
 
 /** Of a list, or of counts by name: there must be none. */
 export function none(
@@ -106,6 +113,23 @@ function note(result: Result): void {
   if (file !== undefined) appendFileSync(file, `${JSON.stringify(result)}\n`)
 }
 
+/** Some rows of groups whose rigs are alike, on one rig. Throws for an id that there is not. */
+export function sharing(
+  name: string,
+  picked: readonly (readonly [Group, readonly string[]])[],
+): Group {
+  const [[first] = []] = picked
+  if (first === undefined) throw new Error('no group to share a rig of')
+  const rows = picked.flatMap(([group, ids]) =>
+    ids.map((id) => {
+      const row = group.rows.find((one) => one.id === id)
+      if (row === undefined) throw new Error(`there is no row ${id} of ${group.name}`)
+      return row
+    }),
+  )
+  return { name, start: first.start, rows }
+}
+
 /** Registers a group's rows as tests: all of them, or those whose ids begin with one of `only`. */
 export function runGroup(group: Group, lengths: Lengths, only?: readonly string[]): void {
   const wanted = group.rows.filter(
@@ -119,7 +143,7 @@ export function runGroup(group: Group, lengths: Lengths, only?: readonly string[
   describe(group.name, () => {
     let rig: Rig
     beforeAll(async () => {
-      rig = await group.start()
+      rig = await group.start(lengths)
     }, 120_000)
     afterAll(() => rig?.stop(), 60_000)
 

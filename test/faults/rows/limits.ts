@@ -2,8 +2,17 @@
 import { Agent, request } from 'node:http'
 import { mostInWindow, of, type Seen } from '../oracles.ts'
 import { limitedStream, type Rig, type RigKey, startRig, tenants, windowMs } from '../rig.ts'
-import { alwaysChecks, tryFault } from '../trial.ts'
-import { atLeast, atMost, type Check, exactly, type Group, lasting, none } from '../verdicts.ts'
+import { alwaysChecks, busyOf, tryFault } from '../trial.ts'
+import {
+  atLeast,
+  atMost,
+  type Check,
+  exactly,
+  type Group,
+  inTime,
+  lasting,
+  none,
+} from '../verdicts.ts'
 
 /** Calls all at once, spread over all nodes; answers how often each status came. */
 async function burst(rig: Rig, key: RigKey, count: number): Promise<Record<string, number>> {
@@ -36,7 +45,7 @@ const admitted = (seen: readonly Seen[]) => seen.filter(({ status }) => status =
 
 export const limitsGroup: Group = {
   name: 'limits',
-  start: startRig,
+  start: () => startRig(),
   rows: [
     {
       id: 'Q14 L1',
@@ -59,26 +68,22 @@ export const limitsGroup: Group = {
         })
         const ms = lengths.of(600, 6000)
         const trial = await tryFault(rig, lengths, () => lasting(ms), {
-          streams,
+          streams: [...streams, rig.control],
           quietMs: 0,
           afterMs: 0,
         })
+        const busy = busyOf(trial.seen, lengths)
+        const whole = quota * (ms / windowMs)
         const each = shares.flatMap((share): Check[] => {
           const own = of(trial.seen, `limited ${share}`)
           return [
             atMost(`${share} ×, in any window`, mostInWindow(own, windowMs), quota),
             ...(share === 0.9
-              ? [atLeast('0.9 ×, let through', admitted(own) / own.length, 0.99)]
+              ? [inTime(busy, atLeast('0.9 ×, let through', admitted(own) / own.length, 0.99))]
               : []),
             // A unit is held for 65/64 of a window: so much less at most, and nobody is starved.
             ...(share > 1
-              ? [
-                  atLeast(
-                    `${share} ×, of the limit`,
-                    admitted(own) / (quota * (ms / windowMs)),
-                    0.85,
-                  ),
-                ]
+              ? [inTime(busy, atLeast(`${share} ×, of the limit`, admitted(own) / whole, 0.85))]
               : []),
           ]
         })

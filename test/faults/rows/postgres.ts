@@ -93,7 +93,7 @@ async function restart(postgres: Server, how: NodeJS.Signals): Promise<void> {
 
 export const postgresGroup: Group = {
   name: 'PostgreSQL',
-  start: startRig,
+  start: () => startRig(),
   rows: [
     {
       id: 'Q5',
@@ -113,7 +113,7 @@ export const postgresGroup: Group = {
           ...forwardedChecks(trial),
           ...meanwhile,
           ...limitChecks(trial, { ever: 1 }, lengths),
-          recoveryCheck(trial, lengths.slack(3000)),
+          recoveryCheck(trial, lengths, 3000),
         ]
       },
     },
@@ -134,7 +134,7 @@ export const postgresGroup: Group = {
           ...forwardedChecks(trial),
           atLeast('answers looked through', rows.length, 10_000 * Math.min(lengths.scale, 0.05)),
           longestCheck(trial, lengths, 1000),
-          recoveryCheck(trial, lengths.slack(1000)),
+          recoveryCheck(trial, lengths, 1000),
         ]
       },
     },
@@ -153,7 +153,7 @@ export const postgresGroup: Group = {
           ...alwaysChecks(trial, told),
           ...forwardedChecks(trial),
           longestCheck(trial, lengths, 1000),
-          recoveryCheck(trial, lengths.slack(1000)),
+          recoveryCheck(trial, lengths, 1000),
         ]
       },
     },
@@ -195,7 +195,7 @@ export const postgresGroup: Group = {
           ...forwardedChecks(trial),
           ...limitChecks(trial, { ever: 2, within: 1.1 }, lengths),
           later('what a node may still serve', exactly('health', health, '200 degraded,200 ')),
-          recoveryCheck(trial, lengths.slack(3000)),
+          recoveryCheck(trial, lengths, 3000),
         ]
       },
     },
@@ -212,7 +212,7 @@ export const postgresGroup: Group = {
         return [
           ...alwaysChecks(trial, told),
           ...forwardedChecks(trial),
-          recoveryCheck(trial, lengths.slack(3000)),
+          recoveryCheck(trial, lengths, 3000),
         ]
       },
     },

@@ -70,7 +70,7 @@ async function say(redis: Server, commands: readonly string[]): Promise<void> {
 
 export const redisGroup: Group = {
   name: 'Redis',
-  start: startRig,
+  start: () => startRig(),
   rows: [
     {
       id: 'Q1 L6 L11',
