@@ -70,20 +70,27 @@ export type Answer = {
   readonly json: ReturnType<typeof JSON.parse>
 }
 
-/** Starts a gate and waits until it serves. `launch` stands before its command line, as `nice` would. */
+export type GateOptions = {
+  /** Stands before its command line, as `nice` would. */
+  readonly launch?: readonly string[]
+  /** How long it may take until it serves. */
+  readonly readyMs?: number
+}
+
+/** Starts a gate and waits until it serves. */
 export async function startGateProcess(
   place: Place,
   env: Environment = {},
   args: readonly string[] = [],
-  launch: readonly string[] = [],
+  { launch = [], readyMs }: GateOptions = {},
 ): Promise<GateProcess> {
   const [command = '', ...line] = [...launch, process.execPath, entry, ...args]
   const running = await start(command, line, {
     cwd: place.folder,
     env: environmentOf(env),
   })
-  const [, url = '', port = ''] = await running.line(/(http:\/\/\S+?:(\d+))$/)
-  await running.line(/^ {2}limits /)
+  const [, url = '', port = ''] = await running.line(/(http:\/\/\S+?:(\d+))$/, readyMs)
+  await running.line(/^ {2}limits /, readyMs)
   const gate = { ...running, url, port: Number(port) }
   return {
     ...gate,

@@ -9,7 +9,7 @@
 import { appendFileSync, readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { giveUpMs, type Job, type Stream } from './load.ts'
-import { machineMs, type Seen } from './oracles.ts'
+import { machineMs, quotaOf, type Seen } from './oracles.ts'
 
 function main({ nodes, streams, recordsFile, pollMs }: Job): void {
   let records: Seen[] = []
@@ -101,12 +101,13 @@ class Caller {
     const sentMs = machineMs()
     this.#underWay += 1
     let isOver = false
+    let quota = 0
     const over = (status: number, code: string, foreign: boolean): void => {
       if (isOver) return
       isOver = true
       clearTimeout(timer)
       const endedMs = machineMs()
-      this.#record({ stream: stream.name, node, sentMs, endedMs, status, code, foreign })
+      this.#record({ stream: stream.name, node, sentMs, endedMs, status, code, quota, foreign })
       this.#underWay -= 1
       if (this.#underWay === 0) this.#wake()
     }
@@ -121,6 +122,7 @@ class Caller {
     }, giveUpMs)
     sending.on('error', (error: NodeJS.ErrnoException) => over(0, error.code ?? 'ERROR', false))
     sending.on('response', (answer) => {
+      quota = quotaOf(answer.headers['ratelimit-policy'])
       let text = ''
       answer.on('data', (data) => {
         text += data

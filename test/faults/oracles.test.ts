@@ -10,7 +10,16 @@ import {
 } from './oracles.ts'
 
 const seen = (changes: Partial<Seen> = {}): Seen => ({
-  ...{ stream: 'rows', node: 0, sentMs: 0, endedMs: 1, status: 200, code: '', foreign: false },
+  ...{
+    stream: 'rows',
+    node: 0,
+    sentMs: 0,
+    endedMs: 1,
+    status: 200,
+    code: '',
+    quota: 0,
+    foreign: false,
+  },
   ...changes,
 })
 const at = (sentMs: number, endedMs = sentMs): Seen => seen({ sentMs, endedMs })
@@ -44,7 +53,7 @@ describe('wrong answers', () => {
     ['a 404 of somebody who asked for a row of theirs', seen({ status: 404, code: 'x' })],
   ])('%s', (_, one) => {
     expect(wrongAnswers([one, one, seen()], ['503 storage/unavailable'])).toEqual({
-      [`${one.status} ${one.code}`]: 2,
+      [`${one.status} ${one.code} of rows`]: 2,
     })
   })
 

@@ -14,6 +14,8 @@ export type Seen = {
   readonly status: number
   /** Of the error body, or the error of the connection; '' where all went well. */
   readonly code: string
+  /** Of the limit it was held to, as its answer said; a node's share while the store is away. 0: none. */
+  readonly quota: number
   /** It showed what is another's: a row, or the answer to another question. */
   readonly foreign: boolean
 }
@@ -32,7 +34,10 @@ export const between = (seen: readonly Seen[], fromMs: number, toMs: number): Se
 export const of = (seen: readonly Seen[], stream: string): Seen[] =>
   seen.filter((one) => one.stream === stream)
 
-/** How often each answer came that is not among those a row allows: `503 storage/unavailable` -> 3. */
+/**
+ * How often each answer came that is not among those a row allows (`503 storage/unavailable`), and to
+ * whom: `500 internal/error of echo` -> 3.
+ */
 export function wrongAnswers(
   seen: readonly Seen[],
   allowed: readonly string[] = [],
@@ -46,7 +51,8 @@ export function wrongAnswers(
       (status === 429 && code === 'rate_limit/exceeded' && stream.startsWith('limited')) ||
       (status === 404 && stream.startsWith('foreign'))
     if (isGood(one) || isMeant || allowed.includes(said)) continue
-    wrong[said] = (wrong[said] ?? 0) + 1
+    const name = `${said} of ${stream}`
+    wrong[name] = (wrong[name] ?? 0) + 1
   }
   return wrong
 }
@@ -96,3 +102,7 @@ export function uncaughtLines(stderr: string): string[] {
     .split('\n')
     .filter((line) => /uncaught|unhandled|internal\/error|^\s+at .*:\d+:\d+\)?$/i.test(line))
 }
+
+/** The quota in a `RateLimit-Policy` of one limit; 0 where there is none. */
+export const quotaOf = (policy: string | readonly string[] | undefined): number =>
+  Number(/;q=(\d+)/.exec(String(policy ?? ''))?.[1] ?? 0)

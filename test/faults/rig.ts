@@ -23,6 +23,9 @@ import { machineMs, uncaughtLines } from './oracles.ts'
 export const tenants = ['tenant_abc123', 'tenant_xyz789'] as const
 const secret = Buffer.alloc(32, 7).toString('base64')
 
+/** How long a gate may take to start, where many things are started at once on few cores. */
+const startMs = 120_000
+
 /** The window of limited keys: shorter than any fault here. */
 export const windowMs = 2000
 
@@ -87,7 +90,8 @@ export class RigNode {
 
   async start(): Promise<void> {
     this.#isMeantToEnd = false
-    const gate = await startGateProcess(this.#place, this.#env, [], this.#launch)
+    const options = { launch: this.#launch, readyMs: startMs }
+    const gate = await startGateProcess(this.#place, this.#env, [], options)
     this.#gate = gate
     void gate.exited.then((exit) => {
       if (!this.#isMeantToEnd) this.#onExit(exit)
@@ -274,10 +278,10 @@ async function describe(parts: Parts): Promise<Rig> {
     control,
     mix: (limited) => [...mixOf(variable, rows, limited), control],
     async allReady() {
-      await until(async () => {
-        const answers = await Promise.all(nodes.map(({ url }) => call(`${url}/readyz`)))
-        return answers.every(({ json }) => json.status === 'ready')
-      })
+      // In turn, so that a slow machine has for each of them the time that one may take.
+      for (const { url } of nodes) {
+        await until(async () => (await call(`${url}/readyz`)).json.status === 'ready')
+      }
     },
     crashes() {
       const uncaught = nodes.flatMap(({ gate }, at) => {

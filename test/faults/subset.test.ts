@@ -7,7 +7,7 @@ import { postgresGroup } from './rows/postgres.ts'
 import { redisGroup } from './rows/redis.ts'
 import { lengthsOf, runGroup, sharing } from './verdicts.ts'
 
-const lengths = lengthsOf(0.05, 5)
+const lengths = lengthsOf(0.05, 3)
 
 // One rig for all of them: starting four gates is most of what they cost.
 const rows = sharing('four gates', [

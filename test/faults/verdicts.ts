@@ -144,7 +144,7 @@ export function runGroup(group: Group, lengths: Lengths, only?: readonly string[
     let rig: Rig
     beforeAll(async () => {
       rig = await group.start(lengths)
-    }, 120_000)
+    }, 400_000)
     afterAll(() => rig?.stop(), 60_000)
 
     test.each(rows.map((row) => [row.id, row.did, row] as const))(

@@ -194,7 +194,7 @@ export const postgresGroup: Group = {
           ...alwaysChecks(trial, told),
           ...forwardedChecks(trial),
           ...limitChecks(trial, { ever: 2, within: 1.1 }, lengths),
-          later('what a node may still serve', exactly('health', health, '200 degraded,200 ')),
+          later('what a node may still serve', exactly('health', health, '200 degraded,200 alive')),
           recoveryCheck(trial, lengths, 3000),
         ]
       },
