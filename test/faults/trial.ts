@@ -87,22 +87,26 @@ export const limitedOf = async (rig: Rig): Promise<{ key: RigKey; perSecond: num
   perSecond: limitedPerSecond,
 })
 
-/** What a gate says when a deadline of its own has passed, or its caller's: on a starved machine too. */
-const isLate = (answer: string): boolean =>
-  /^(503 (storage|auth)\/unavailable|0 GIVEN_UP)/.test(answer)
+/** What is said when a deadline of a gate has passed, or its caller's: on a starved machine too. */
+const late = /^(503 (storage|auth)\/unavailable|0 GIVEN_UP)/
 
 /**
  * What holds whatever is broken. `allowed`: answers that this fault may cause, `503 a/b`. Where the
- * control itself waited for more than a second, a deadline that passed says nothing.
+ * control itself waited for more than a second, a deadline that passed says nothing; `deadlines`: which
+ * answers mean that.
  */
-export function alwaysChecks({ seen }: Trial, allowed: readonly string[] = []): Check[] {
+export function alwaysChecks(
+  { seen }: Trial,
+  allowed: readonly string[] = [],
+  deadlines = late,
+): Check[] {
   const wrong = Object.entries(wrongAnswers(seen, allowed))
-  const late = wrong.filter(([answer]) => isLate(answer))
-  const others = wrong.filter(([answer]) => !isLate(answer))
+  const passed = wrong.filter(([answer]) => deadlines.test(answer))
+  const others = wrong.filter(([answer]) => !deadlines.test(answer))
   return [
     atLeast('requests', seen.length, 100),
     none('wrong answers', Object.fromEntries(others)),
-    inTime(busyPast(1000, seen), none('deadlines passed', Object.fromEntries(late))),
+    inTime(busyPast(1000, seen), none('deadlines passed', Object.fromEntries(passed))),
     exactly('foreign rows', foreignSeen(seen), 0),
   ]
 }
