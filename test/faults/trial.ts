@@ -133,12 +133,9 @@ export function limitChecks(
     ...(within === undefined ? [] : [atMost('in windows within', most(during), quota * within)]),
     atMost('counted in windows later', most(inStore), quota),
     // A store that a busy machine keeps from answering is away, and shares are spent beside it.
-    inTime(busyOf(seen, lengths), atMost('in windows later', most(settled), quota)),
+    inTime(busyOf(seen), atMost('in windows later', most(settled), quota)),
     // Nor less: it gets nearly all that it has and asks for.
-    inTime(
-      busyOf(seen, lengths),
-      atLeast('let through later', most(settled), Math.min(quota, asked) * 0.8),
-    ),
+    inTime(busyOf(seen), atLeast('let through later', most(settled), Math.min(quota, asked) * 0.8)),
   ]
 }
 
@@ -150,8 +147,7 @@ const apart = (seen: readonly Seen[]): [Seen[], Seen[]] => [
 ]
 
 /** Why the times of a trial say nothing: the control waited too, with nothing in its way; or null. */
-export const busyOf = (seen: readonly Seen[], lengths: Lengths): string | null =>
-  busyPast(lengths.slack(100), seen)
+export const busyOf = (seen: readonly Seen[]): string | null => busyPast(100, seen)
 
 function busyPast(allowedMs: number, seen: readonly Seen[]): string | null {
   const [, control] = apart(seen)
@@ -173,7 +169,7 @@ export function waitChecks(trial: Trial, nodes: number, lengths: Lengths): Check
     some.filter((one) => tookMs(one) > lengths.slack(100)).length
   const heldAnyway = (held(control) * during.length) / Math.max(1, control.length)
   const allowed = lengths.slack(5) + added(control, quietControl)
-  const busy = busyOf(trial.seen, lengths)
+  const busy = busyOf(trial.seen)
   return [
     longestCheck(trial, lengths),
     inTime(busy, atMost('held up', held(during), lengths.slack(5 * nodes) + heldAnyway)),
@@ -186,7 +182,7 @@ export function longestCheck(trial: Trial, lengths: Lengths, allowedMs = 300): C
   const [during, control] = apart(trial.during)
   const allowed = lengths.slack(allowedMs) + longestMs(control)
   const check = atMost('longest wait', longestMs(during), allowed, ' ms')
-  return inTime(busyOf(trial.seen, lengths), check)
+  return inTime(busyOf(trial.seen), check)
 }
 
 /** How soon all whom the fault may have hurt were well served again, once it was over. */
@@ -194,5 +190,5 @@ export function recoveryCheck(trial: Trial, lengths: Lengths, allowedMs: number)
   const { seen, untilMs } = trial
   const hurt = seen.filter(({ stream }) => /^(rows|write|echo)/.test(stream))
   const check = atMost('recovery', recoveryMs(hurt, untilMs), lengths.slack(allowedMs), ' ms')
-  return inTime(busyOf(seen, lengths), check)
+  return inTime(busyOf(seen), check)
 }

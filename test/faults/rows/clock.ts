@@ -39,7 +39,7 @@ export const clockGroup: Group = {
         return [
           ...alwaysChecks(trial),
           atMost('in any window', most, quota),
-          inTime(busyOf(trial.seen, lengths), atLeast('let through', most, quota * 0.8)),
+          inTime(busyOf(trial.seen), atLeast('let through', most, quota * 0.8)),
           atLeast(
             'served by that node',
             trial.during.filter((one) => one.node === 0 && isGood(one)).length,

@@ -85,7 +85,7 @@ export const limitsGroup: Group = {
           quietMs: 0,
           afterMs: 0,
         })
-        const busy = busyOf(trial.seen, lengths)
+        const busy = busyOf(trial.seen)
         const whole = quota * (ms / windowMs)
         const each = shares.flatMap((share): Check[] => {
           const own = of(trial.seen, `limited ${share}`)

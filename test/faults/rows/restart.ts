@@ -138,7 +138,7 @@ export const restartGroup: Group = {
             some.filter(({ stream }) => stream === 'echo'),
             0.99,
           )
-        const busy = busyOf(trial.seen, lengths)
+        const busy = busyOf(trial.seen)
         const quiet = Math.max(p99(trial.quiet), lengths.slack(10))
         return [
           ...alwaysChecks(trial),
@@ -241,7 +241,7 @@ export const standstillGroup: Group = {
         const printed = rig.nodes.map(({ gate }, at) => gate.stderr().slice(from[at]))
         const downs = printed.filter((text) => text.includes('redis is down')).length
         const stood = printed.join('').match(/stood still/g)?.length ?? 0
-        const busy = busyOf(trial.seen, lengths)
+        const busy = busyOf(trial.seen)
         return [
           ...alwaysChecks(trial),
           atLeast('stood still', stood, 8),
