@@ -75,24 +75,34 @@ export type Answer = {
   readonly json: ReturnType<typeof JSON.parse>
 }
 
-/** Starts a gate (`program`: another file that serves one) and waits until it serves. */
+export type GateOptions = {
+  /** Another file that serves a gate. */
+  readonly program?: string
+  /** Stands before its command line, as `nice` would. */
+  readonly launch?: readonly string[]
+  /** How long it may take until it serves. */
+  readonly readyMs?: number
+}
+
+/** Starts a gate and waits until it serves. */
 export async function startGateProcess(
   place: Place,
   env: Environment = {},
   args: readonly string[] = [],
-  program = entry,
+  { program = entry, launch = [], readyMs = 60_000 }: GateOptions = {},
 ): Promise<GateProcess> {
-  const running = await start(process.execPath, [program, ...args], {
+  const [command = '', ...line] = [...launch, process.execPath, program, ...args]
+  const running = await start(command, line, {
     cwd: place.folder,
     env: environmentOf(env),
   })
   const [, url = '', port = ''] = await running
-    .line(/(http:\/\/\S+?:(\d+))$/, 60_000)
+    .line(/(http:\/\/\S+?:(\d+))$/, readyMs)
     .catch(async (error) => {
       await running.stop('SIGKILL')
       throw error
     })
-  await running.line(/^ {2}limits /)
+  await running.line(/^ {2}limits /, readyMs)
   const gate = { ...running, url, port: Number(port) }
   return {
     ...gate,

@@ -42,7 +42,7 @@ beforeAll(async () => {
     ...{ POSTERN_PEPPER: secret, POSTERN_MASTER_KEY: secret },
   }
   place = makePlaceOf(oneHundred)
-  gate = await startGateProcess(place, env, [], busyEntry)
+  gate = await startGateProcess(place, env, [], { program: busyEntry })
   gates.push(gate)
   key = gate.variable('POSTERN_SK_LIVE')
 }, 120_000)
@@ -124,7 +124,9 @@ describe('is refused by name', () => {
     const port = `${gate.port}`
     const refused = makePlaceOf(config.replace('TAKEN', port))
     const changed = changes.PORT === undefined ? changes : { PORT: port }
-    const { code, stderr, stdout } = await runGate(refused, { ...env, ...changed }, [], busyEntry)
+    const { code, stderr, stdout } = await runGate(refused, { ...env, ...changed }, [], {
+      program: busyEntry,
+    })
     expect(stderr).toMatch(says)
     expect([code, stdout]).toEqual([1, ''])
   })
@@ -211,7 +213,7 @@ test('SIGTERM, twice: requests that workers have are finished, and all end well'
 test('workers end when their primary is killed', async () => {
   const before = gate
   place.write('postern.yaml', busyConfig())
-  gate = await startGateProcess(place, env, [], busyEntry)
+  gate = await startGateProcess(place, env, [], { program: busyEntry })
   gates.push(gate)
   expect(gate.port).not.toBe(before.port)
   const pids = await pidsOf()

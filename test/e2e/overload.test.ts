@@ -26,7 +26,7 @@ beforeAll(async () => {
   database = await createDatabase({ migrate: false })
   env = { DATABASE_URL: database.ownerUrl, POSTERN_PEPPER: secret, POSTERN_MASTER_KEY: secret }
   place = makePlace(busyConfig())
-  gate = await startGateProcess(place, env, [], busyEntry)
+  gate = await startGateProcess(place, env, [], { program: busyEntry })
 })
 afterAll(async () => {
   await gate?.stop()

@@ -1,0 +1,54 @@
+/** Ten times what the gates can do. */
+import { type Stream, startLoad } from '../load.ts'
+import { isGood, longestMs, of, quantileMs, type Seen } from '../oracles.ts'
+import { startRig, tenants } from '../rig.ts'
+import { alwaysChecks } from '../trial.ts'
+import { atLeast, atMost, type Group, lasting } from '../verdicts.ts'
+
+const told = ['503 gateway/overloaded']
+
+export const overloadGroup: Group = {
+  name: 'overload',
+  // One node: the load must be able to be ten times what it can do.
+  start: () => startRig({ nodes: 1 }),
+  rows: [
+    {
+      id: 'Q18',
+      did: 'ten times the load that one gate can bear, for 30 s',
+      pending: 'test traffic is turned away before live, and both before a gate is slow',
+      async run(rig, lengths) {
+        const [tenant] = tenants
+        const stream = (name: string, key: string, perSecond: number): Stream => ({
+          ...{ name, perSecond, path: '/v1/subscriptions?nonce=:nonce' },
+          headers: { 'x-api-key': rig.variable(key), 'x-tn': tenant },
+        })
+        const run = async (factor: number, ms: number): Promise<Seen[]> => {
+          const streams = [
+            stream('live', 'POSTERN_SK_LIVE', 100 * factor),
+            stream('test', 'POSTERN_SK_DEV', 100 * factor),
+          ]
+          const load = await startLoad({ nodes: rig.urls, streams })
+          await lasting(ms)
+          return load.stop()
+        }
+        const quiet = await run(1, 3000)
+        const loud = await run(20, lengths.of(30, 5000))
+        const after = await run(1, 5000)
+        const share = (name: string) => of(loud, name).filter(isGood).length / of(loud, name).length
+        const trial = { seen: loud, quiet, during: loud, after, fromMs: 0, untilMs: 0 }
+        const p99 = quantileMs(quiet.filter(isGood), 0.99)
+        return [
+          ...alwaysChecks(trial, told),
+          atMost(
+            'p99 of those let in',
+            quantileMs(loud.filter(isGood), 0.99),
+            3 * p99 + lengths.slack(20),
+            ' ms',
+          ),
+          atLeast('live before test', share('live') - share('test'), 0),
+          atMost('longest wait after', longestMs(after), lengths.slack(5000), ' ms'),
+        ]
+      },
+    },
+  ],
+}

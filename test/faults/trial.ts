@@ -1,0 +1,194 @@
+/**
+ * A fault under load, and what the oracles say of it: quiet first, then the fault, then quiet again,
+ * and every request that was sent meanwhile.
+ */
+import { type Load, type Stream, startLoad } from './load.ts'
+import {
+  between,
+  foreignSeen,
+  longestMs,
+  machineMs,
+  mostInWindow,
+  of,
+  quantileMs,
+  recoveryMs,
+  type Seen,
+  tookMs,
+  wrongAnswers,
+} from './oracles.ts'
+import { type Rig, type RigKey, windowMs } from './rig.ts'
+import {
+  atLeast,
+  atMost,
+  type Check,
+  exactly,
+  inTime,
+  type Lengths,
+  lasting,
+  none,
+} from './verdicts.ts'
+
+/** What a limited key is allowed in `windowMs`, and how much more of it is asked for. */
+export const quota = 40
+export const limitedPerSecond = 30
+
+export type Trial = {
+  readonly seen: readonly Seen[]
+  readonly quiet: readonly Seen[]
+  readonly during: readonly Seen[]
+  readonly after: readonly Seen[]
+  readonly fromMs: number
+  readonly untilMs: number
+}
+
+export type TrialOptions = {
+  readonly quietMs?: number
+  readonly afterMs?: number
+  readonly streams?: readonly Stream[]
+  readonly pollMs?: number
+}
+
+/** Runs `fault` under load: it breaks something, and resolves when that is mended. */
+export async function tryFault(
+  rig: Rig,
+  lengths: Lengths,
+  fault: (load: Load) => Promise<void>,
+  options: TrialOptions = {},
+): Promise<Trial> {
+  const { quietMs = 2500, afterMs = 4500 + lengths.slack(2000), pollMs } = options
+  const streams = options.streams ?? rig.mix(await limitedOf(rig))
+  const load = await startLoad({ nodes: rig.urls, streams, pollMs })
+  const started = machineMs()
+  let [fromMs, untilMs] = [0, 0]
+  try {
+    await lasting(quietMs)
+    fromMs = machineMs()
+    await fault(load)
+    untilMs = machineMs()
+    await lasting(afterMs)
+  } catch (error) {
+    await load.stop()
+    throw error
+  }
+  const seen = await load.stop()
+  return {
+    seen,
+    // The first calls open connections, and each node asks for each key.
+    quiet: between(seen, started + 1000, fromMs),
+    during: between(seen, fromMs, untilMs),
+    after: between(seen, untilMs, Number.POSITIVE_INFINITY),
+    fromMs,
+    untilMs,
+  }
+}
+
+export const limitedOf = async (rig: Rig): Promise<{ key: RigKey; perSecond: number }> => ({
+  key: await rig.makeKey(quota),
+  perSecond: limitedPerSecond,
+})
+
+/** What is said when a deadline of a gate has passed, or its caller's: on a starved machine too. */
+const late = /^(503 (storage|auth)\/unavailable|0 GIVEN_UP)/
+
+/**
+ * What holds whatever is broken. `allowed`: answers that this fault may cause, `503 a/b`. Where the
+ * control itself waited for more than a second, a deadline that passed says nothing; `deadlines`: which
+ * answers mean that.
+ */
+export function alwaysChecks(
+  { seen }: Trial,
+  allowed: readonly string[] = [],
+  deadlines = late,
+): Check[] {
+  const wrong = Object.entries(wrongAnswers(seen, allowed))
+  const passed = wrong.filter(([answer]) => deadlines.test(answer))
+  const others = wrong.filter(([answer]) => !deadlines.test(answer))
+  return [
+    atLeast('requests', seen.length, 100),
+    none('wrong answers', Object.fromEntries(others)),
+    inTime(busyPast(1000, seen), none('deadlines passed', Object.fromEntries(passed))),
+    exactly('foreign rows', foreignSeen(seen), 0),
+  ]
+}
+
+export type LimitAllowances = {
+  /** Times the quota, in any window at all. */
+  readonly ever: number
+  /** Times the quota, in windows that lie within the fault. */
+  readonly within?: number
+}
+
+/** How far the limited key came: 2 s after the fault its limit must be exact again. */
+export function limitChecks(
+  { seen, during, after, untilMs }: Trial,
+  { ever, within }: LimitAllowances,
+  lengths: Lengths,
+): Check[] {
+  const most = (some: readonly Seen[]) => mostInWindow(of(some, 'limited'), windowMs)
+  const settled = between(after, untilMs + lengths.slack(2000), Number.POSITIVE_INFINITY)
+  const inStore = settled.filter((one) => one.quota === quota)
+  const asked = most(settled.map((one) => ({ ...one, status: 200 })))
+  return [
+    atMost('in any window', most(seen), quota * ever),
+    ...(within === undefined ? [] : [atMost('in windows within', most(during), quota * within)]),
+    atMost('counted in windows later', most(inStore), quota),
+    // A store that a busy machine keeps from answering is away, and shares are spent beside it.
+    inTime(busyOf(seen), atMost('in windows later', most(settled), quota)),
+    // Nor less: it gets nearly all that it has and asks for.
+    inTime(busyOf(seen), atLeast('let through later', most(settled), Math.min(quota, asked) * 0.8)),
+  ]
+}
+
+/** Those who were asked what the control is asked, and those who called a gate. */
+const isControl = ({ stream }: Seen): boolean => stream === 'control'
+const apart = (seen: readonly Seen[]): [Seen[], Seen[]] => [
+  seen.filter((one) => !isControl(one)),
+  seen.filter(isControl),
+]
+
+/** Why the times of a trial say nothing: the control waited too, with nothing in its way; or null. */
+export const busyOf = (seen: readonly Seen[]): string | null => busyPast(100, seen)
+
+function busyPast(allowedMs: number, seen: readonly Seen[]): string | null {
+  const [, control] = apart(seen)
+  const ms = Math.round(longestMs(control))
+  return ms > allowedMs ? `the machine was busy: the control waited ${ms} ms` : null
+}
+
+/**
+ * How long callers waited whom the fault is no reason to keep waiting. What those of the control
+ * waited at the same time comes on top: that is the machine's doing.
+ */
+export function waitChecks(trial: Trial, nodes: number, lengths: Lengths): Check[] {
+  const [quiet, quietControl] = apart(trial.quiet)
+  const [during, control] = apart(trial.during)
+  const isSettled = ({ sentMs }: Seen) => sentMs >= trial.fromMs + 1000
+  const added = (some: readonly Seen[], before: readonly Seen[]) =>
+    Math.max(0, quantileMs(some.filter(isSettled), 0.99) - quantileMs(before, 0.99))
+  const held = (some: readonly Seen[]) =>
+    some.filter((one) => tookMs(one) > lengths.slack(100)).length
+  const heldAnyway = (held(control) * during.length) / Math.max(1, control.length)
+  const allowed = lengths.slack(5) + added(control, quietControl)
+  const busy = busyOf(trial.seen)
+  return [
+    longestCheck(trial, lengths),
+    inTime(busy, atMost('held up', held(during), lengths.slack(5 * nodes) + heldAnyway)),
+    inTime(busy, atMost('p99 added after 1 s', added(during, quiet), allowed, ' ms')),
+  ]
+}
+
+/** Nobody waits much longer for a store than its deadline. */
+export function longestCheck(trial: Trial, lengths: Lengths, allowedMs = 300): Check {
+  const [during, control] = apart(trial.during)
+  const allowed = lengths.slack(allowedMs) + longestMs(control)
+  const check = atMost('longest wait', longestMs(during), allowed, ' ms')
+  return inTime(busyOf(trial.seen), check)
+}
+
+/** How soon all whom the fault may have hurt were well served again, once it was over. */
+export function recoveryCheck(trial: Trial, lengths: Lengths, allowedMs: number): Check {
+  const { seen, untilMs } = trial
+  const hurt = seen.filter(({ stream }) => /^(rows|write|echo)/.test(stream))
+  const check = atMost('recovery', recoveryMs(hurt, untilMs), lengths.slack(allowedMs), ' ms')
+  return inTime(busyOf(seen), check)
+}
