@@ -124,9 +124,7 @@ describe('is refused by name', () => {
     const port = `${gate.port}`
     const refused = makePlaceOf(config.replace('TAKEN', port))
     const changed = changes.PORT === undefined ? changes : { PORT: port }
-    const { code, stderr, stdout } = await runGate(refused, { ...env, ...changed }, [], {
-      program: busyEntry,
-    })
+    const { code, stderr, stdout } = await runGate(refused, { ...env, ...changed }, [], busyEntry)
     expect(stderr).toMatch(says)
     expect([code, stdout]).toEqual([1, ''])
   })
