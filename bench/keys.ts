@@ -35,6 +35,7 @@ const platform: Platform = {
   issuer: 'urn:postern:test',
   upstreams: [],
   testMode: 'sandbox',
+  openapi: null,
   permissions: [],
   limits: {
     environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

@@ -37,6 +37,7 @@ const platform: Platform = {
   issuer: 'urn:postern:test',
   upstreams: [],
   testMode: 'sandbox',
+  openapi: null,
   permissions: [],
   limits: { environments: { test: minute, live: minute }, classes: {} },
   routes: [],

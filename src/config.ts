@@ -107,7 +107,7 @@ export function parseConfig(
     faults.push(...crossFaults(document, { handlers, port: installation.port }))
   }
   if (shape?.success && faults.length === 0 && ofInstallation.length === 0) {
-    return { ok: true, config: freeze(toConfig(shape.data, installation)) }
+    return { ok: true, config: freeze(toConfig(shape.data, file, installation)) }
   }
   const errors = distinct(faults).map((fault) => ({
     ...located(fault),
@@ -144,11 +144,12 @@ function capped(errors: readonly ConfigError[]): readonly ConfigError[] {
   return [...errors.slice(0, errorsMax), { ...last, path: '', message, fix: undefined }]
 }
 
-function toConfig(file: ConfigFile, installation: Installation): Config {
+/** `name`: the path of the file. */
+function toConfig(file: ConfigFile, name: string, installation: Installation): Config {
   const { host, port, workers, ...places } = installation
   const { cache, positiveTtl, negativeTtl, outage, stale, failures, lookupsPerAddress } = file.keys
   return {
-    platforms: file.platforms.map(toPlatform),
+    platforms: file.platforms.map((platform) => toPlatform(platform, name)),
     seeds: file.platforms.map(({ id, seed }) => ({ platform: id, tenants: seed })),
     server: {
       host,
@@ -183,7 +184,7 @@ function toConfig(file: ConfigFile, installation: Installation): Config {
 
 type PlatformFile = ConfigFile['platforms'][number]
 
-function toPlatform(platform: PlatformFile): Platform {
+function toPlatform(platform: PlatformFile, file: string): Platform {
   const upstreams = platform.upstreams.map(toUpstream)
   return {
     id: platform.id,
@@ -199,7 +200,10 @@ function toPlatform(platform: PlatformFile): Platform {
       [...new Set(actions)].map((action) => `${service}:${action}`),
     ),
     limits: toPlan(platform),
-    testMode: platform.environments.test.mode ?? testModeOf(presetNameOf(platform.scheme)),
+    testMode:
+      platform.environments.test.mode ??
+      testModeOf(presetNameOf(platform.scheme), platform.openapi !== undefined),
+    openapi: platform.openapi === undefined ? null : besideOf(file, platform.openapi),
     upstreams,
     routes: platform.routes.flatMap((route) => toRoutes(route, upstreams)),
   }
@@ -216,6 +220,10 @@ function toScheme(scheme: PlatformFile['scheme'], adopted: Scheme['adopted']): S
     tenancy: scheme.tenant ?? base?.tenancy ?? 'required',
   }
 }
+
+/** A path as it is meant in a file: from the folder of that. */
+const besideOf = (file: string, path: string): string =>
+  path.startsWith('/') ? path : file.slice(0, file.lastIndexOf('/') + 1) + path
 
 const presetNameOf = (scheme: PlatformFile['scheme']): string | undefined =>
   typeof scheme === 'string' ? scheme : scheme.preset

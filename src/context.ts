@@ -167,10 +167,11 @@ export type Route = {
 export type Vocabulary = 'slash' | 'azotte' | 'theazo'
 
 /**
- * What answers the calls of test keys. `sandbox`: what answers live ones, on the tenant's test rows;
- * `discard`: the same, and what a handler wrote is taken back.
+ * What answers the calls of test keys. `mock`: the platform's OpenAPI document; `sandbox`: what
+ * answers live ones, on the tenant's test rows; `discard`: the same, and what a handler wrote is
+ * taken back.
  */
-export type TestMode = 'sandbox' | 'discard'
+export type TestMode = 'mock' | 'sandbox' | 'discard'
 
 /** An API product guarded by the gateway. Two platforms of one deployment never see each other. */
 export type Platform = {
@@ -192,6 +193,8 @@ export type Platform = {
   readonly permissions: readonly string[]
   readonly limits: LimitPlan
   readonly testMode: TestMode
+  /** The file of the OpenAPI document that mocks come from, from where the process runs. */
+  readonly openapi: string | null
   readonly upstreams: readonly Upstream[]
   readonly routes: readonly Route[]
 }
@@ -296,6 +299,8 @@ export type Outcome = {
   /** For the log only: why it was refused or what broke. */
   cause: string | null
   cost: number
+  /** A mock answered: nothing of it is metered. */
+  mocked: boolean
   requestBytes: number
   responseBytes: number
   durationMs: number

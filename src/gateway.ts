@@ -20,6 +20,7 @@ import { createMasterRegistry } from './db/master-keys.ts'
 import { createRoot } from './db/root.ts'
 import { bindDb } from './db/scope.ts'
 import { createSecretStore } from './db/secrets.ts'
+import { createWorld } from './db/world.ts'
 import { type Handlers, mountHandlers } from './handler.ts'
 import { credentialOf, principalOf, readCredential } from './keys/authenticate.ts'
 import { authorize } from './keys/authorize.ts'
@@ -30,6 +31,8 @@ import { createVerifier, type VerifierOptions } from './keys/verify.ts'
 import { createSocketWatch } from './keys/watch.ts'
 import { createLimiter, type LimiterOptions } from './limits/limiter.ts'
 import { createManagement, type ManagementOptions } from './manage/management.ts'
+import type { Mock } from './mock/mock.ts'
+import { answerMock, worldSeconds } from './mocking.ts'
 import { isKeySet, keySetAnswer, ownPath } from './own-paths.ts'
 import { Problem, type Refusal } from './problem.ts'
 import type { Balancers } from './proxy/balance.ts'
@@ -58,6 +61,8 @@ export type GatewayOptions = {
   readonly masters: Masters
   /** What is known of upstreams' targets; it outlives a gateway. */
   readonly balancers: Balancers
+  /** The mock of a platform; null: it has no document. */
+  mockOf(platform: string): Mock | null
   /** How callers reach the gateway, without a slash at its end; null: as they named it. */
   readonly publicUrl: string | null
 }
@@ -157,6 +162,15 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     const charge = limiter.charge(platform, route, record, tenant)
     visit.charged(charge instanceof Promise ? await charge : charge, route.cost) // 429 503
     const { requestId } = visit.outcome
+    if (platform.testMode === 'mock' && principal.environment === 'test') {
+      visit.outcome.mocked = true
+      const hasBody = exchange.hasBody && !bodiless(method)
+      const read = hasBody ? await readJson(route, request) : null // 400 408 413 415
+      const scope = scopeOf(principal)
+      const world = createWorld(bindDb(ports.tenantSql, scope), worldSeconds)
+      const mocked = { method, path, search, headers, body: read?.value, hasBody, scope }
+      return answerMock(options.mockOf(platform.id), world, mocked, Date.now()) // any
+    }
     if (route.upstream !== null) {
       const onOpen = exchange.upgrade
         ? watch.opener({ key, record, platform, tenant, route, call, since })

@@ -148,6 +148,7 @@ function openOutcome(requestId: string, { method, clientAddress }: Exchange): Ou
     code: null,
     cause: null,
     cost: 0,
+    mocked: false,
     requestBytes: 0,
     responseBytes: 0,
     durationMs: 0,

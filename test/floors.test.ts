@@ -17,7 +17,7 @@ const rooms = [
 const neutral = ['hono', 'zod', 'ipaddr.js', 'structured-headers', 'jose', 'openapi-sampler']
 const entries = ['node', 'worker', 'admin']
 const below = [
-  ...[...ground, ...rooms, 'db', 'docs', 'own-paths', 'cors', 'visit'],
+  ...[...ground, ...rooms, 'db', 'docs', 'own-paths', 'cors', 'visit', 'mocking'],
   ...['seed', 'handler', 'config'],
 ]
 
@@ -31,6 +31,7 @@ const floors: Readonly<Record<string, Floor>> = {
   'own-paths': { sees: [...ground, 'docs'], packages: [] },
   cors: { sees: ground, packages: [] },
   visit: { sees: [...ground, 'db', 'cors'], packages: [] },
+  mocking: { sees: [...ground, 'mock'], packages: [] },
   seed: { sees: [...ground, ...rooms, 'db'], packages: [] },
   handler: { sees: [...ground, 'db', 'body', 'vault'], packages: ['hono'] },
   handlers: { sees: [...ground, 'db', 'handler'], packages: ['hono', 'zod', 'drizzle-orm'] },

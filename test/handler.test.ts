@@ -38,6 +38,7 @@ const platformOf = (...routes: Route[]): Platform => ({
   issuer: 'urn:postern:test',
   upstreams: [],
   testMode: 'sandbox',
+  openapi: null,
   permissions: [],
   limits: {
     environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

@@ -39,6 +39,7 @@ const platform = (routes: readonly Route[], more: Partial<Platform> = {}): Platf
   issuer: 'urn:postern:test',
   upstreams: [],
   testMode: 'sandbox',
+  openapi: null,
   permissions: [],
   limits: {
     environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

@@ -1,6 +1,6 @@
 /** `npm start -- examples/sources.yaml` for tests: four platforms in one process, on free ports. */
 import { parse } from 'yaml'
-import { createDatabase } from './database.ts'
+import { createDatabase, withClient } from './database.ts'
 import { type GateProcess, makePlace, type Place, startGateProcess } from './gate-process.ts'
 import { freePort } from './servers.ts'
 import { readText } from './source.ts'
@@ -27,6 +27,8 @@ export type Sources = {
   /** A key of the first start, by the name that the file has for it: `SK_LIVE`, `ADMIN`. */
   keyOf(slug: Slug, name: string): string
   tenantsOf(slug: Slug): readonly string[]
+  /** Asks its database, as the owner. */
+  query(text: string): Promise<{ readonly rows: readonly Record<string, unknown>[] }>
   stop(): Promise<void>
 }
 
@@ -40,6 +42,7 @@ export async function startSources(): Promise<Sources> {
   for (const port of ['8801', '8802', '8803', '8804']) {
     text = text.replace(`port: ${port}`, `port: ${await freePort()}`)
   }
+  place.write('theazo-openapi.yaml', readText('examples/theazo-openapi.yaml'))
   place.write('sources.yaml', `${text}\nkeys: { failures: { count: 1000, window: 1s } }\n`)
   const secret = Buffer.alloc(32, 3).toString('base64')
   const env = { POSTERN_PEPPER: secret, POSTERN_MASTER_KEY: secret }
@@ -53,6 +56,7 @@ export async function startSources(): Promise<Sources> {
     urlOf: (slug) => gate.variable(`POSTERN_${slug.toUpperCase()}_URL`),
     keyOf: (slug, name) => gate.variable(`POSTERN_${slug.toUpperCase()}_${name}_KEY`),
     tenantsOf: (slug) => platforms.find((one) => one.slug === slug)?.seed.map(({ id }) => id) ?? [],
+    query: (text) => withClient(database.ownerUrl, (client) => client.query(text)),
     async stop() {
       await gate.stop()
       place.remove()

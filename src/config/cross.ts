@@ -35,6 +35,7 @@ export function crossFaults(seen: Seen, around: Around): Fault[] {
     ...platforms.flatMap((path) => [
       ...schemeFaults(seen, path),
       ...seedFaults(seen, path),
+      ...mockFaults(seen, path),
       ...upstreamFaults(seen, path),
       ...routeFaults(seen, path, around.handlers),
     ]),
@@ -143,6 +144,15 @@ function disagreeing(seen: Seen, adopted: readonly Path[], issued: unknown): Fau
     }
   }
   return faults
+}
+
+/** Mocks come from a document, and from nowhere else. */
+function mockFaults(seen: Seen, platform: Path): Fault[] {
+  const path = [...platform, 'environments', 'test', 'mode']
+  if (valueAt(seen.value, path) !== 'mock') return []
+  if (valueAt(seen.value, [...platform, 'openapi']) !== undefined) return []
+  const message = 'needs an OpenAPI document for mocks to come from'
+  return [{ path, message, fix: 'add openapi: openapi.yaml to the platform' }]
 }
 
 function seedFaults(seen: Seen, platform: Path): Fault[] {

@@ -116,7 +116,8 @@ function discardFaults(seen: Seen, platform: Path, route: Path): Fault[] {
 function testModeAt(seen: Seen, platform: Path): unknown {
   const mode = valueAt(seen.value, [...platform, 'environments', 'test', 'mode'])
   const scheme = valueAt(seen.value, [...platform, 'scheme'])
-  return mode ?? testModeOf(typeof scheme === 'string' ? scheme : valueAt(scheme, ['preset']))
+  const preset = typeof scheme === 'string' ? scheme : valueAt(scheme, ['preset'])
+  return mode ?? testModeOf(preset, has(seen, platform, 'openapi'))
 }
 
 function rewriteFaults(seen: Seen, route: Path): Fault[] {

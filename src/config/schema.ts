@@ -80,10 +80,10 @@ const testEnvironment = () =>
   section({
     ...environmentFields('100/min', '500/min'),
     mode: z
-      .enum(['sandbox', 'discard'])
+      .enum(['mock', 'sandbox', 'discard'])
       .optional()
       .describe(
-        'What answers test keys. sandbox: handlers on test rows, and upstreams; discard: the same, and nothing that handlers write stays. Default: as the preset, else sandbox.',
+        'What answers test keys. mock: the OpenAPI document; sandbox: handlers on test rows, and upstreams; discard: the same, and nothing that handlers write stays. Default: as the preset, else sandbox.',
       ),
   })
 
@@ -126,6 +126,9 @@ const platform = () =>
       })
       .default({})
       .describe('Every permission there is, as service: [action, action].'),
+    openapi: text(/^[^\x00-\x1f\x7f]{1,1024}$/, 'must be the path of a file')
+      .optional()
+      .describe('The OpenAPI document that mocks answer from, from the folder of this file.'),
     environments: section({
       test: testEnvironment().prefault({}).describe('Defaults 100/min, 500/min.'),
       live: section(environmentFields('1000/min', '5000/min'))

@@ -49,10 +49,14 @@ export const presets = Object.freeze({
   operator: scheme('operator', 'authorization', 'none', [prefix('op_live_', 'secret', 'live')]),
 } satisfies Record<string, Scheme>)
 
-const testModes: Readonly<Record<string, TestMode>> = { generic: 'discard' }
-
-/** What answers test keys where the platform does not say; `preset` is the one its scheme is made of. */
-export const testModeOf = (preset: unknown): TestMode => testModes[String(preset)] ?? 'sandbox'
+/**
+ * What answers test keys where the platform does not say. `preset` is the one its scheme is made of;
+ * `theazo` promises mocks, for which there has to be a document.
+ */
+export function testModeOf(preset: unknown, hasDocument: boolean): TestMode {
+  if (preset === 'generic') return 'discard'
+  return preset === 'theazo' && hasDocument ? 'mock' : 'sandbox'
+}
 
 /** Operator keys belong to no platform; their rows stand under an id that none can have. */
 export const operatorPlatformId = 'plt_operator'

@@ -208,6 +208,7 @@ function operatorsOf(hosts: readonly string[], routes: readonly Route[]): Platfo
     limits: operatorLimits,
     upstreams: [],
     testMode: 'sandbox',
+    openapi: null,
     routes,
   }
 }

@@ -42,7 +42,13 @@ export function createRemembering(
   operations: readonly Operation[],
   { sampler, variants, answering }: Parts,
 ): Remembering {
-  const collections = collectionsOf(operations)
+  const collections = collectionsOf(operations, showsThing)
+
+  /** What is answered with no thing can be remembered by none. */
+  function showsThing({ get, post }: Collection): boolean {
+    const operation = get ?? post
+    return operation !== null && answering.goodAnswer(operation)?.media.shape != null
+  }
 
   async function answer(called: Called, world: World): Promise<MockAnswer | Refusal | null> {
     const { method, path } = called.operation
@@ -163,7 +169,10 @@ export function createRemembering(
 }
 
 /** By path: those that have an operation below them whose last segment is a parameter. */
-function collectionsOf(operations: readonly Operation[]): ReadonlyMap<string, Collection> {
+function collectionsOf(
+  operations: readonly Operation[],
+  showsThing: (collection: Collection) => boolean,
+): ReadonlyMap<string, Collection> {
   const named = new Map<string, Map<string, Operation>>()
   for (const operation of operations) {
     const { path, method } = operation
@@ -175,11 +184,8 @@ function collectionsOf(operations: readonly Operation[]): ReadonlyMap<string, Co
     if (!/\/\{[^{}/]+\}$/.test(item)) continue
     const above = named.get(parentOf(item))
     if (above === undefined || !(above.has('POST') || above.has('GET'))) continue
-    found.set(parentOf(item), {
-      item,
-      get: at.get('GET') ?? null,
-      post: above.get('POST') ?? null,
-    })
+    const collection = { item, get: at.get('GET') ?? null, post: above.get('POST') ?? null }
+    if (showsThing(collection)) found.set(parentOf(item), collection)
   }
   return found
 }

@@ -38,10 +38,8 @@ export class Tally {
 
   /** Adds a request that was over at `now` (ms), on this day and with this secret. */
   add(outcome: Outcome, now: number): void {
-    this.requests += 1
-    if (outcome.status >= 400) this.#errors += 1
-    this.#bytesIn += outcome.requestBytes
-    this.#bytesOut += outcome.responseBytes
+    // That a key was used is worth knowing of one whose calls are mocked, too.
+    if (!outcome.mocked) this.#count(outcome)
     // A clock may be set back.
     if (now < this.#firstUsedAt) this.#firstUsedAt = now
     if (now < this.#lastUsedAt) return
@@ -49,6 +47,13 @@ export class Tally {
     this.#lastUsedAt = now
     this.#lastAddress = outcome.clientAddress
     this.#lastOrigin = origin !== null && origin.length > originCharactersMax ? null : origin
+  }
+
+  #count({ status, requestBytes, responseBytes }: Outcome): void {
+    this.requests += 1
+    if (status >= 400) this.#errors += 1
+    this.#bytesIn += requestBytes
+    this.#bytesOut += responseBytes
   }
 
   /** The sums so far, as they are stored. */

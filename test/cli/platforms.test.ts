@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../database.ts'
 import { call, type GateProcess, makePlace, type Place, startGateProcess } from '../gate-process.ts'
 import { freePort } from '../servers.ts'
+import { readText } from '../source.ts'
 import { postern as command } from './terminal.ts'
 
 const source = readFileSync(new URL('../../examples/sources.yaml', import.meta.url), 'utf8')
@@ -25,6 +26,7 @@ beforeAll(async () => {
   for (const port of ['8801', '8802', '8803', '8804']) {
     text = text.replace(`port: ${port}`, `port: ${await freePort()}`)
   }
+  place.write('theazo-openapi.yaml', readText('examples/theazo-openapi.yaml'))
   place.write('sources.yaml', text)
   gate = await startGateProcess(place, environment(), ['sources.yaml'])
 })

@@ -77,7 +77,7 @@ const calls: readonly Call[] = [
       answer: {
         sessions: Array(3).fill({
           id: expect.stringMatching(/^ses_\w+$/),
-          userId: expect.stringMatching(/^user_\d+$/),
+          userId: expect.stringMatching(/^user_\w+$/),
           status: expect.stringMatching(/^(?:active|ended)$/),
           environment: key === 'TH_TEST' ? 'test' : 'live',
           createdAt: instant,

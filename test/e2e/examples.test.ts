@@ -58,6 +58,7 @@ beforeAll(async () => {
   for (const port of ['8801', '8802', '8803', '8804']) {
     text = text.replace(`port: ${port}`, `port: ${await freePort()}`)
   }
+  text = text.replace('openapi: theazo', 'openapi: examples/theazo')
   gate = await startGate({ DATABASE_URL: database.ownerUrl }, text)
   masterKey = parseSecret('POSTERN_MASTER_KEY', secretsIn(gate.folder).POSTERN_MASTER_KEY ?? '')
   identity = createIdentity({ masterKey })

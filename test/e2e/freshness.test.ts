@@ -137,7 +137,7 @@ async function startNode(database: TestDatabase, bus: Bus) {
       limits: { local: memoryCounter(), nodeShare: 1 },
       management: { ...management, readScript: null },
       ...{ masterKey: pepper, masters: { current: 1, versions: new Map([[1, pepper]]) } },
-      ...{ publicUrl: null, balancers: new Balancers() },
+      ...{ mockOf: () => null, publicUrl: null, balancers: new Balancers() },
     },
     ports,
     { open },

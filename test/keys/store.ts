@@ -24,6 +24,7 @@ export function platformOf(id = 'plt_one', scheme: Scheme = presets.azotte): Pla
     issuer: 'urn:postern:test',
     upstreams: [],
     testMode: 'sandbox',
+    openapi: null,
     permissions: ['vec:read'],
     limits: {
       environments: { test: { key: [], tenant: [] }, live: { key: [], tenant: [] } },

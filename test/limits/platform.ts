@@ -37,6 +37,7 @@ export function platformOf(
     issuer: 'urn:postern:test',
     upstreams: [],
     testMode: 'sandbox',
+    openapi: null,
     permissions: [],
     limits: { ...none, environments: { test: { key, tenant }, live: { key, tenant } } },
     routes: [],

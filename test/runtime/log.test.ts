@@ -42,6 +42,7 @@ const outcome: Outcome = {
   code: null,
   cause: null,
   cost: 1,
+  mocked: false,
   requestBytes: 0,
   responseBytes: 10,
   durationMs: 1.23456789,

@@ -39,6 +39,7 @@ const openOutcome = (requestId: string, method: string, exchange: Exchange): Out
   code: null,
   cause: null,
   cost: 0,
+  mocked: false,
   requestBytes: -1,
   responseBytes: -1,
   durationMs: -1,

@@ -20,6 +20,7 @@ import { type EchoServer, startEcho } from './echo.ts'
 import { createFront, type Front } from './front.ts'
 import { healthOf } from './health.ts'
 import type { Log } from './log.ts'
+import { createMocks } from './mocks.ts'
 import { createPressure, type Pressure } from './pressure.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { readReferenceScript } from './reference-script.ts'
@@ -92,6 +93,8 @@ async function wire(
 ): Promise<Deployment> {
   let config = started
   const [redis, signal] = await openShared(config, storage, log, () => stalenessOf(config))
+  const mocks = createMocks()
+  await mocks.load(config.platforms)
   const local = memoryCounter()
   let guard = guardOf(config, part)
   let pressure = pressureOf(config, log)
@@ -139,6 +142,7 @@ async function wire(
         masterKey: currentOf(secrets.masters),
         masters: secrets.masters,
         publicUrl: server.publicUrl,
+        mockOf: mocks.of,
         balancers,
       },
       ports,
@@ -206,6 +210,11 @@ async function wire(
     },
     swap(next) {
       const built = build(next)
+      mocks.load(next.platforms).catch((error: unknown) => {
+        log.error('an OpenAPI document was not taken; the last good ones stay', {
+          cause: error instanceof Error ? error.message : String(error),
+        })
+      })
       gateway.retire()
       gateway = built
       const { count, windowSeconds } = config.keys.failures

@@ -75,7 +75,7 @@ export async function importOpenApi(file: string, upstream: string): Promise<Imp
   const { permissions, upstreams, routes, leftOut } = proposal
   const text = stringify(
     {
-      openapi: [{ file, upstream }],
+      openapi: file,
       environments: { test: { mode: 'mock' } },
       permissions,
       upstreams,

@@ -120,6 +120,8 @@ function gatewayOptions(
     masterKey: currentOf(masters),
     masters,
     publicUrl: server.publicUrl,
+    // There are no files here; test calls of such a platform answer 501.
+    mockOf: () => null,
     balancers: new Balancers(),
   }
 }
