@@ -467,6 +467,7 @@ describe('the environment', () => {
       POSTERN_GATEWAY_DATABASE_URL: 'postgresql://gateway:pw@db/postern',
       POSTERN_OWNER_DATABASE_URL: 'postgresql://owner:pw@db/postern',
       REDIS_URL: 'redis+cluster://a:7000,b:7000',
+      POSTERN_SHRED_URL: 'postgresql://tenant:pw@salts/postern',
       POSTERN_DIR: '/var/lib/postern',
     }
     const { server, storage } = accepted(fragment, env)
@@ -477,6 +478,7 @@ describe('the environment', () => {
       gatewayDatabaseUrl: env.POSTERN_GATEWAY_DATABASE_URL,
       ownerDatabaseUrl: env.POSTERN_OWNER_DATABASE_URL,
       redisUrl: env.REDIS_URL,
+      shredUrl: env.POSTERN_SHRED_URL,
       folder: env.POSTERN_DIR,
       scope: 'hardened',
       pooler: false,

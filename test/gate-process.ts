@@ -20,10 +20,21 @@ export type Place = {
   remove(): void
 }
 
+/**
+ * Without turning away under load, where the config says nothing of its server: what is started side
+ * by side on a busy machine would be turned away, and it is test/e2e/overload.test.ts that asks for it.
+ */
+const unhurried = (config: string): string =>
+  /^server:/m.test(config) || !/^platforms:/m.test(config)
+    ? config
+    : `${config}\nserver: { overload: off }\n`
+
 export function makePlace(config: string | null = exampleConfig): Place {
   const folder = mkdtempSync(join(tmpdir(), 'postern-place-'))
   const path = (name: string) => join(folder, name)
-  const write = (name: string, text: string) => writeFileSync(path(name), text)
+  const write = (name: string, text: string) => {
+    writeFileSync(path(name), name === 'postern.yaml' ? unhurried(text) : text)
+  }
   if (config !== null) write('postern.yaml', config)
   return { folder, path, write, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }

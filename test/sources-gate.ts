@@ -43,7 +43,10 @@ export async function startSources(): Promise<Sources> {
     text = text.replace(`port: ${port}`, `port: ${await freePort()}`)
   }
   place.write('theazo-openapi.yaml', readText('examples/theazo-openapi.yaml'))
-  place.write('sources.yaml', `${text}\nkeys: { failures: { count: 1000, window: 1s } }\n`)
+  place.write(
+    'sources.yaml',
+    `${text}\nkeys: { failures: { count: 1000, window: 1s } }\nserver: { overload: off }\n`,
+  )
   const secret = Buffer.alloc(32, 3).toString('base64')
   const env = { POSTERN_PEPPER: secret, POSTERN_MASTER_KEY: secret }
   const gate = await startGateProcess(place, { ...env, DATABASE_URL: database.ownerUrl }, [

@@ -433,7 +433,7 @@ describe('what answers test keys', () => {
     [
       'an unknown mode',
       file('environments: { test: { mode: real } }'),
-      '"real" is not known; known here: sandbox, discard',
+      '"real" is not known; known here: mock, sandbox, discard',
     ],
     ['a mode of live', file('environments: { live: { mode: sandbox } }'), 'live.mode'],
     ['an unknown sandbox', route('sandbox: try'), 'sandbox: '],
