@@ -50,6 +50,7 @@ const platformOf = (...routes: Route[]): Platform => ({
 const db = {} as TenantDb
 // Nor into this.
 const vault = {} as Given['vault']
+const agents = {} as Given['agents']
 const principal: Principal = {
   platform: 'plt_x',
   environment: 'test',
@@ -65,6 +66,7 @@ const given = (body: Given['body'] = null): Given => ({
   db,
   principal,
   vault,
+  agents,
   requestId: 'req_1',
   body,
 })
