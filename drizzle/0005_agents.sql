@@ -8,7 +8,7 @@ CREATE TABLE "agents" (
 	"secrets" text[] NOT NULL,
 	"status" text COLLATE "C" DEFAULT 'running' NOT NULL,
 	"exit_code" integer,
-	"output" text DEFAULT '' NOT NULL,
+	"output" text COLLATE "C" DEFAULT '' NOT NULL,
 	"truncated" boolean DEFAULT false NOT NULL,
 	"stop_asked" boolean DEFAULT false NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,

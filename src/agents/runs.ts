@@ -21,7 +21,7 @@ type Run = {
   readonly scope: Scope
   readonly session: string
   readonly id: string
-  readonly process: SandboxProcess
+  readonly program: SandboxProcess
   /** When its row was last told, before it was; on a clock that does not step. */
   toldAtMs: number
   /** Characters of its output that the row has. */
@@ -73,27 +73,27 @@ export class Runs {
   }
 
   /** Takes care of what was started, in a place that was taken for it. */
-  watch(scope: Scope, session: string, id: string, process: SandboxProcess): void {
+  watch(scope: Scope, session: string, id: string, program: SandboxProcess): void {
     const run: Run = {
-      ...{ scope, session, id, process, toldAtMs: performance.now(), told: 0, end: null },
-      settled: process.ended.then((end) => this.#ended(run, end)),
+      ...{ scope, session, id, program, toldAtMs: performance.now(), told: 0, end: null },
+      settled: program.ended.then((end) => this.#ended(run, end)),
     }
     this.#runs.set(keyOf(scope, id), run)
-    if (this.#closed) process.stop()
+    if (this.#closed) program.stop()
     else this.#timer ??= setInterval(() => this.#tick(), beatMs)
   }
 
   /** Ends one, and resolves when that has been written or could not be; at once where it is not here. */
   async stop(scope: Scope, id: string): Promise<void> {
     const run = this.#runs.get(keyOf(scope, id))
-    run?.process.stop()
+    run?.program.stop()
     await run?.settled
   }
 
   stopSession(scope: Scope, session: string): void {
     const key = keyOf(scope)
     for (const run of this.#runs.values()) {
-      if (run.session === session && keyOf(run.scope) === key) run.process.stop()
+      if (run.session === session && keyOf(run.scope) === key) run.program.stop()
     }
   }
 
@@ -102,7 +102,7 @@ export class Runs {
     this.#closed = true
     this.#rest()
     const runs = [...this.#runs.values()]
-    for (const { process } of runs) process.stop()
+    for (const { program } of runs) program.stop()
     await Promise.all([this.#beating, ...runs.map(({ settled }) => settled)])
   }
 
@@ -114,8 +114,8 @@ export class Runs {
 
   async #settle(run: Run, { reason, exitCode }: SandboxEnd): Promise<void> {
     const { store, warn } = this.#options
-    const { scope, id, process } = run
-    const { text, truncated } = process.output()
+    const { scope, id, program } = run
+    const { text, truncated } = program.output()
     const end: AgentEnd = { status: reason, exitCode, output: storable(text), truncated }
     try {
       await store.end(scope, id, end)
@@ -165,23 +165,23 @@ export class Runs {
     if (scope === undefined) return
     const atMs = performance.now()
     const prompt = this.#beats % 5 === 0
-    const beats = runs.map(({ id, process, told }) => {
-      const { text, truncated } = process.output()
+    const beats = runs.map(({ id, program, told }) => {
+      const { text, truncated } = program.output()
       const grown = text.length !== told && (prompt || text.length <= promptMax)
       return { id, output: grown ? storable(text) : null, truncated }
     })
     try {
       const on = new Set(await store.beat(scope, beats))
       for (const [at, run] of runs.entries()) {
-        if (!on.has(run.id)) run.process.stop()
+        if (!on.has(run.id)) run.program.stop()
         run.toldAtMs = atMs
         run.told = beats[at]?.output?.length ?? run.told
       }
     } catch (error) {
-      for (const { id, process, toldAtMs } of runs) {
+      for (const { id, program, toldAtMs } of runs) {
         if (performance.now() - toldAtMs < (store.lostAfterMs * 2) / 3) continue
         warn(`agents: ${id} is ended, because its row cannot be reached: ${messageOf(error)}`)
-        process.stop()
+        program.stop()
       }
     }
   }

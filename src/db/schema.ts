@@ -4,7 +4,8 @@
  * belongs to one platform, and only the gateway role reaches them.
  *
  * Platforms, routes and permissions are not here: they are configuration. No API key is here
- * either, only HMACs of digests of one (threats K4). After a change, `npx drizzle-kit generate`
+ * either, only HMACs of digests of one (threats K4). It is one file, so that all that is kept can be
+ * read in one place. After a change, `npx drizzle-kit generate`
  * writes the migration and the catalog test judges it.
  */
 import { sql } from 'drizzle-orm'
@@ -177,7 +178,7 @@ export const agents = pgTable(
     secrets: text().array().notNull(),
     status: exactText().notNull().default('running'),
     exitCode: integer('exit_code'),
-    output: text().notNull().default(''),
+    output: exactText().notNull().default(''),
     truncated: boolean().notNull().default(false),
     /** For the gateway that runs it. */
     stopAsked: boolean('stop_asked').notNull().default(false),

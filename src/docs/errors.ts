@@ -333,8 +333,8 @@ export const errorPages = {
   },
   'sandbox/unavailable': {
     cause:
-      'The gateway runs where programs cannot be kept apart from everything else: on Workers, or on a machine without bubblewrap or without user namespaces. It starts none rather than a bare process.',
-    fix: 'Tell the operator of this API. If you run it: install bubblewrap (`bwrap`) and start the gateway again; its log says at the start why agents cannot be started.',
+      'The gateway runs where programs cannot be kept apart from everything else: on Workers, or on a machine without bubblewrap or without user namespaces.',
+    fix: 'Tell the operator of this API: no agent is ever started as a bare process. If you run it: install bubblewrap (`bwrap`) and start the gateway again; its log says at the start why agents cannot be started.',
     reproduce: 'Create an agent with a live key on a gateway without `bwrap`.',
     curl: null,
   },
