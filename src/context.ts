@@ -713,6 +713,7 @@ export type Ports = {
   /** Charges what a page without a key asks for. null: answer it; else the seconds until it is heard. */
   chargePreflight(clientAddress: string): Promise<number | null>
   readonly forward: Forward
+  readonly sandbox: Sandbox
   /** Work that outlives the answer: drained on SIGTERM, `waitUntil` on Workers. */
   defer(work: Promise<unknown>): void
   health(): Promise<Health>

@@ -5,6 +5,8 @@
  * refusal into the way out. No cheaper check follows a dearer one, and nothing reaches a handler
  * before every check has passed. The rooms do not know each other: they meet here.
  */
+import { Agents } from './agents/agents.ts'
+import type { Runs } from './agents/runs.ts'
 import { bodiless, checkBody, readJson } from './body.ts'
 import type { Change, Exchange, Platform, Ports, Principal, Route, Scope, Sql } from './context.ts'
 import {
@@ -15,6 +17,7 @@ import {
   preflightOf,
   preflightVaries,
 } from './cors.ts'
+import { createAgentStore } from './db/agents.ts'
 import { discarding } from './db/discard.ts'
 import { createMasterRegistry } from './db/master-keys.ts'
 import { createRoot } from './db/root.ts'
@@ -63,6 +66,8 @@ export type GatewayOptions = {
   readonly balancers: Balancers
   /** The mock of a platform; null: it has no document. */
   mockOf(platform: string): Mock | null
+  /** The agents that run in this process; it outlives a gateway. */
+  readonly runs: Runs
   /** How callers reach the gateway, without a slash at its end; null: as they named it. */
   readonly publicUrl: string | null
 }
@@ -114,6 +119,12 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
   const handle = mountHandlers(platforms, handlers)
   const keyring = new Keyring(options.masters, createMasterRegistry(ports.gatewaySql))
   const vault = new Vault(createSecretStore(ports.tenantSql, ports.saltSql), keyring)
+  const agentsOf = (sql: Sql, secrets: Vault) =>
+    new Agents({
+      ...{ store: createAgentStore(sql), sandbox: ports.sandbox, runs: options.runs },
+      openSecrets: (scope, session, names) => secrets.openSecrets(scope, session, names),
+    })
+  const agents = agentsOf(ports.tenantSql, vault)
   const management = createManagement({
     ...options.management,
     ...{ platforms, router, verifier, binder: tenants, masterKey: options.masterKey },
@@ -181,22 +192,23 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     }
     const body = bodiless(method) ? null : await readJson(route, request) // 400 408 413 415
     const asking = canonicalRequest(request, path, search)
-    const answer = (sql: Sql, secrets: Vault) => {
+    const answer = (sql: Sql, secrets: Vault, programs: Agents) => {
       const scope = scopeOf(principal)
-      const db = bindDb(sql, scope)
-      return handle(route, asking, { db, principal, vault: secrets.of(scope), body, requestId })
+      const held = { vault: secrets.of(scope), agents: programs.of(scope) }
+      return handle(route, asking, { db: bindDb(sql, scope), principal, ...held, body, requestId })
     }
     const discards = platform.testMode === 'discard' && principal.environment === 'test'
-    return discards ? rehearse(answer) : answer(ports.tenantSql, vault) // the handler's own
+    return discards ? rehearse(answer) : answer(ports.tenantSql, vault, agents) // the handler's own
   }
 
   /** Answers truly, and takes back what was written before the answer goes. */
   async function rehearse(
-    answer: (sql: Sql, secrets: Vault) => Response | Promise<Response>,
+    answer: (sql: Sql, secrets: Vault, programs: Agents) => Response | Promise<Response>,
   ): Promise<Response> {
     const { sql, end } = discarding(ports.tenantSql, discardMs)
     try {
-      return await answer(sql, new Vault(createSecretStore(sql, null), keyring))
+      const secrets = new Vault(createSecretStore(sql, null), keyring)
+      return await answer(sql, secrets, agentsOf(sql, secrets))
     } finally {
       await end()
     }

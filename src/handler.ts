@@ -4,6 +4,7 @@
  * database.
  */
 import { type Context, Hono } from 'hono'
+import type { SessionAgents } from './agents/agents.ts'
 import type { ReadBody } from './body.ts'
 import type { Platform, Principal, Route } from './context.ts'
 import type { TenantDb } from './db/scope.ts'
@@ -16,6 +17,8 @@ export type HandlerVariables = {
   principal: Principal
   /** Secrets of this tenant's sessions: it takes values and gives none back. */
   vault: SessionVault
+  /** Programs that run in this tenant's sessions. */
+  agents: SessionAgents
   /** `req_…`, as in the answer's headers and in the log. */
   requestId: string
   /** The JSON body, checked by lib/json.ts; undefined when the request has none. */
@@ -77,10 +80,11 @@ function mount(route: Route, handler: Handler): Handler {
 }
 
 function give(c: Context<HandlerEnv>): void {
-  const { db, principal, vault, requestId, body } = c.env
+  const { db, principal, vault, agents, requestId, body } = c.env
   c.set('db', db)
   c.set('principal', principal)
   c.set('vault', vault)
+  c.set('agents', agents)
   c.set('requestId', requestId)
   c.set('body', body?.value)
   // The bytes have been read; `c.req.json()` and `c.req.text()` go on working from the copy.

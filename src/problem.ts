@@ -369,6 +369,13 @@ export const problems = {
     'Only the chunked transfer coding is supported',
     'Send Transfer-Encoding: chunked, or a Content-Length.',
   ),
+  'sandbox/unavailable': row(
+    501,
+    api,
+    'Sandbox unavailable',
+    'This gateway has no sandbox to run an agent in',
+    'Tell the operator of this API; the log says what is missing.',
+  ),
   'upstream/unreachable': row(
     502,
     api,
@@ -388,13 +395,6 @@ export const problems = {
     api,
     'Upstream address blocked',
     'The service behind this API is at a forbidden address',
-    'Tell the operator of this API.',
-  ),
-  'sandbox/unavailable': row(
-    503,
-    api,
-    'Sandbox unavailable',
-    'There is no sandbox for this operation',
     'Tell the operator of this API.',
   ),
   'auth/unavailable': row(

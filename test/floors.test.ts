@@ -11,7 +11,7 @@ type Floor = { readonly sees: readonly string[]; readonly packages: readonly str
 
 const ground = ['context', 'problem', 'lib']
 const rooms = [
-  ...['keys', 'limits', 'mock', 'proxy', 'vault', 'usage'],
+  ...['keys', 'limits', 'mock', 'proxy', 'vault', 'usage', 'agents'],
   ...['routing', 'frame', 'body'],
 ]
 const neutral = ['hono', 'zod', 'ipaddr.js', 'structured-headers', 'jose', 'openapi-sampler']
@@ -33,7 +33,7 @@ const floors: Readonly<Record<string, Floor>> = {
   visit: { sees: [...ground, 'db', 'cors'], packages: [] },
   mocking: { sees: [...ground, 'mock'], packages: [] },
   seed: { sees: [...ground, ...rooms, 'db'], packages: [] },
-  handler: { sees: [...ground, 'db', 'body', 'vault'], packages: ['hono'] },
+  handler: { sees: [...ground, 'db', 'body', 'vault', 'agents'], packages: ['hono'] },
   handlers: { sees: [...ground, 'db', 'handler'], packages: ['hono', 'zod', 'drizzle-orm'] },
   config: { sees: [...ground, ...rooms, 'own-paths'], packages: ['yaml', 'zod', 'ipaddr.js'] },
   manage: {

@@ -51,6 +51,7 @@ const platformOf = (...routes: Route[]): Platform => ({
 const db = {} as TenantDb
 // Nor into this.
 const vault = {} as Given['vault']
+const agents = {} as Given['agents']
 const principal: Principal = {
   platform: 'plt_x',
   environment: 'test',
@@ -66,6 +67,7 @@ const given = (body: Given['body'] = null): Given => ({
   db,
   principal,
   vault,
+  agents,
   requestId: 'req_1',
   body,
 })

@@ -49,9 +49,9 @@ const published: Record<number, string> = {
   429: 'auth/too_many_failures quota/exceeded rate_limit/exceeded',
   431: 'request/headers_too_large',
   500: 'internal/error',
-  501: 'mock/no_response request/transfer_coding',
+  501: 'mock/no_response request/transfer_coding sandbox/unavailable',
   502: 'upstream/bad_response upstream/blocked_address upstream/unreachable',
-  503: 'auth/unavailable gateway/misconfigured gateway/overloaded limits/unavailable sandbox/unavailable storage/unavailable',
+  503: 'auth/unavailable gateway/misconfigured gateway/overloaded limits/unavailable storage/unavailable',
   504: 'upstream/timeout',
 }
 

@@ -166,6 +166,49 @@ export const sessionSalts = pgTable(
   (t) => [...tenantTable(t), check('session_salts_size', sql`octet_length(${t.salt}) = 32`)],
 )
 
+/** Programs that were started in sessions. Neither their code nor a value that they got is here. */
+export const agents = pgTable(
+  'agents',
+  {
+    ...tenantColumns(),
+    id: exactText().notNull(),
+    sessionId: exactText('session_id').notNull(),
+    compute: exactText().notNull(),
+    /** Names of secrets. */
+    secrets: text().array().notNull(),
+    status: exactText().notNull().default('running'),
+    exitCode: integer('exit_code'),
+    output: exactText().notNull().default(''),
+    truncated: boolean().notNull().default(false),
+    /** For the gateway that runs it. */
+    stopAsked: boolean('stop_asked').notNull().default(false),
+    createdAt: createdAt(),
+    endedAt: instant('ended_at'),
+    /** When the gateway that runs it last said so. */
+    heartbeatAt: instant('heartbeat_at').notNull().defaultNow(),
+  },
+  (t) => [
+    ...tenantTable(t),
+    foreignKey({
+      name: 'agents_session',
+      columns: [t.platform, t.environment, t.tenant, t.sessionId],
+      foreignColumns: [sessions.platform, sessions.environment, sessions.tenant, sessions.id],
+    }).onDelete('cascade'),
+    index('agents_session_created').on(
+      t.platform,
+      t.environment,
+      t.tenant,
+      t.sessionId,
+      t.createdAt,
+      t.id,
+    ),
+    check(
+      'agents_status',
+      sql`${t.status} in ('running', 'exited', 'failed', 'stopped', 'timeout', 'lost')`,
+    ),
+  ],
+)
+
 /** The platforms' customers. A suspended one keeps its rows and is refused. */
 export const tenants = postern.table(
   'tenants',

@@ -10,6 +10,7 @@
 import type { Scope, Sql, SqlResult, SqlTransaction, Statement } from '../context.ts'
 import { DatabaseFault } from './fault.ts'
 import { versionFloor } from './master-keys.ts'
+import { transact } from './transact.ts'
 
 /** A secret as it is stored. */
 export type SecretRow = {
@@ -165,26 +166,6 @@ export function createSecretStore(sql: Sql, saltSql: Sql | null) {
 
 // Values are at most 16 kB: two megabytes in memory, and a statement well below its time.
 const batchMax = 100
-
-/** Runs `work` in a transaction that is committed where it answers `good`, and undone otherwise. */
-async function transact<Answer>(
-  sql: Sql,
-  scope: Scope,
-  good: Answer,
-  work: (open: SqlTransaction) => Promise<Answer>,
-): Promise<Answer> {
-  const open = await sql.begin(scope)
-  let answer: Answer
-  try {
-    answer = await work(open)
-  } catch (error) {
-    // The first error is the one that says what is wrong, whatever becomes of the rollback.
-    await open.end('rollback').catch(() => undefined)
-    throw error
-  }
-  await open.end(answer === good ? 'commit' : 'rollback')
-  return answer
-}
 
 async function findSalt(places: readonly Ask[], session: string): Promise<Uint8Array | null> {
   for (const ask of places) {

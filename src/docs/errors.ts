@@ -331,6 +331,13 @@ export const errorPages = {
     reproduce: 'Announce a gzip transfer coding.',
     curl: curl(list, key, tenant, json, '-H "transfer-encoding: gzip, chunked"', "-d '{}'"),
   },
+  'sandbox/unavailable': {
+    cause:
+      'The gateway runs where programs cannot be kept apart from everything else: on Workers, or on a machine without bubblewrap or without user namespaces.',
+    fix: 'Tell the operator of this API: no agent is ever started as a bare process. If you run it: install bubblewrap (`bwrap`) and start the gateway again; its log says at the start why agents cannot be started.',
+    reproduce: 'Create an agent with a live key on a gateway without `bwrap`.',
+    curl: null,
+  },
   'upstream/unreachable': {
     cause: 'The gateway could not connect to the service behind this API.',
     fix: 'Try again in a moment. If you run it: the service is down, its name does not resolve, or a firewall is between; the `proxy-status` header and the log say which.',
@@ -348,12 +355,6 @@ export const errorPages = {
       'The name of the upstream leads to an address the gateway does not forward to, such as a private or link-local one.',
     fix: 'Tell the operator of this API. If you run it and the address is meant, allow it for that upstream by name.',
     reproduce: 'Point an upstream at `169.254.169.254`.',
-    curl: null,
-  },
-  'sandbox/unavailable': {
-    cause: 'A test key called an operation that has no sandbox to answer it.',
-    fix: 'Tell the operator of this API. Do not switch to a live key just to try it.',
-    reproduce: 'Call, with a test key, a route that has no sandbox.',
     curl: null,
   },
   'auth/unavailable': {

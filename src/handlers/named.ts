@@ -1,5 +1,6 @@
 /** The in-process handlers, by the names that routes of postern.yaml use. The same on every runtime. */
 import type { Handlers } from '../handler.ts'
+import { agentsHandler } from './agents.ts'
 import { databasesHandler, inferHandler, usersHandler } from './samples.ts'
 import { secretsHandler, sessionsHandler } from './sessions.ts'
 import { subscriptionsHandler } from './subscriptions.ts'
@@ -10,5 +11,6 @@ export const handlers: Handlers = {
   infer: inferHandler,
   sessions: sessionsHandler,
   secrets: secretsHandler,
+  agents: agentsHandler,
   users: usersHandler,
 }

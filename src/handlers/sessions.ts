@@ -8,8 +8,8 @@ import * as z from 'zod'
 import { sessions } from '../db/schema.ts'
 import { createHandler } from '../handler.ts'
 import { newId } from '../lib/id.ts'
-import { Problem, type Refusal } from '../problem.ts'
 import { one, parseBody } from './body.ts'
+import { limitOf, must, refuse, sessionOf } from './session-calls.ts'
 
 const { id, userId, environment, createdAt, endedAt } = sessions
 const shown = {
@@ -76,7 +76,9 @@ export const sessionsHandler = createHandler()
     return c.json(session, status)
   })
   .delete('/:sid', async (c) => {
-    refuse(await c.var.vault.end(c.req.param('sid')))
+    const sid = c.req.param('sid')
+    refuse(await c.var.vault.end(sid))
+    c.var.agents.endSession(sid)
     return c.body(null, 204)
   })
 
@@ -86,8 +88,7 @@ export const sessionsHandler = createHandler()
  */
 export const secretsHandler = createHandler()
   .get('/', async (c) => {
-    const found = await c.var.vault.list(sessionOf(c.req.param()))
-    if ('code' in found) throw Problem.of(found)
+    const found = must(await c.var.vault.list(sessionOf(c.req.param())))
     return c.json({ secrets: found, total: found.length })
   })
   .post('/', async (c) => {
@@ -99,25 +100,6 @@ export const secretsHandler = createHandler()
     return c.body(null, 204)
   })
 
-function refuse(refusal: Refusal | null): void {
-  if (refusal !== null) throw Problem.of(refusal)
-}
-
-function sessionOf(named: Readonly<Record<string, string>>): string {
-  const { sid } = named
-  if (sid !== undefined) return sid
-  const cause = 'the path of a route with the handler "secrets" must name :sid'
-  throw new Problem('gateway/misconfigured', { cause })
-}
-
 /** A lock of this tenant's user until the transaction ends. Two users that share one wait, and no more. */
 const holdUser = (user: string): SQL => sql`pg_advisory_xact_lock(hashtextextended(
   'postern session ' || current_setting('app.scope', true) || ' ' || ${user}::text, 0))`
-
-/** How many at most: 20 without a word. Throws `request/invalid` for what is no number from 1 to 100. */
-function limitOf(asked = '20'): number {
-  if (/^(?:[1-9]\d?|100)$/.test(asked)) return Number(asked)
-  const message = 'must be a whole number from 1 to 100'
-  const errors = [{ location: 'query.limit', code: 'invalid', message }]
-  throw new Problem('request/invalid', { param: 'limit', errors })
-}

@@ -3,7 +3,9 @@
  * database through a relay of its own, which can be cut; the channel is the test's, and can be cut too.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { Runs } from '../../src/agents/runs.ts'
 import type { Change, KeyRecord, Ports, Receipt, Signal } from '../../src/context.ts'
+import { createAgentStore } from '../../src/db/agents.ts'
 import { createCredentials } from '../../src/db/credentials.ts'
 import { createUsageStore } from '../../src/db/usage.ts'
 import { createGateway } from '../../src/gateway.ts'
@@ -14,6 +16,7 @@ import { memoryCounter } from '../../src/limits/memory.ts'
 import { Balancers } from '../../src/proxy/balance.ts'
 import { createFront } from '../../src/runtime/node/front.ts'
 import { createSql } from '../../src/runtime/sql.ts'
+import { noSandbox } from '../../src/runtime/workers/sandbox.ts'
 import { createDatabase, type TestDatabase } from '../database.ts'
 import { configOf } from '../gate.ts'
 import { callerOf } from '../manage/caller.ts'
@@ -119,6 +122,7 @@ async function startNode(database: TestDatabase, bus: Bus) {
     chargeFailure: async () => null,
     chargePreflight: async () => null,
     forward: () => Promise.reject(new Error('nothing is forwarded here')),
+    sandbox: noSandbox,
     defer(work) {
       const held = work.catch(() => undefined).finally(() => deferred.delete(held))
       deferred.add(held)
@@ -138,6 +142,7 @@ async function startNode(database: TestDatabase, bus: Bus) {
       management: { ...management, readScript: null },
       ...{ masterKey: pepper, masters: { current: 1, versions: new Map([[1, pepper]]) } },
       ...{ mockOf: () => null, publicUrl: null, balancers: new Balancers() },
+      runs: new Runs({ store: createAgentStore(gatewaySql), placesMax: 0, warn: () => undefined }),
     },
     ports,
     { open },

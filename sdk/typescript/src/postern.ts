@@ -13,6 +13,7 @@ import { Sessions } from './sessions.ts'
 import { Tenants } from './tenants.ts'
 import { Transport } from './transport.ts'
 
+export type { Agent, AgentInfo, AgentStatus, Agents, CreateAgent } from './agents.ts'
 export type { ListApiKeys, UpdateOptions } from './api-keys.ts'
 export type { ListAuditEvents } from './audit-events.ts'
 export {

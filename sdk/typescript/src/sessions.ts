@@ -2,6 +2,7 @@
  * Sessions of a tenant's users, and what they hold in secret. Values go out and never come back: no
  * call reads one, no session keeps one, and no error repeats one.
  */
+import { Agents } from './agents.ts'
 import { type RequestOptions, segment, type Transport } from './transport.ts'
 
 /** A session as the API writes it. Times are RFC 3339, UTC. */
@@ -57,7 +58,7 @@ export class Sessions {
     return new Session(this.#transport, found)
   }
 
-  /** Ends a session and destroys its secrets. One that has ended stays so. */
+  /** Ends a session, stops its agents and destroys its secrets. One that has ended stays so. */
   delete(id: string, options?: RequestOptions): Promise<void> {
     return this.#transport.nothing({ method: 'DELETE', path: pathOf(id), options })
   }
@@ -78,6 +79,8 @@ export class Session implements SessionInfo {
   readonly endedAt: string | null
   /** What it holds in secret. */
   readonly secrets: Secrets
+  /** Programs that run in it. */
+  readonly agents: Agents
 
   constructor(transport: Transport, info: SessionInfo) {
     this.id = info.id
@@ -87,6 +90,7 @@ export class Session implements SessionInfo {
     this.createdAt = info.createdAt
     this.endedAt = info.endedAt
     this.secrets = new Secrets(transport, info.id)
+    this.agents = new Agents(transport, pathOf(info.id))
   }
 }
 

@@ -3,9 +3,11 @@
  * gateway itself is swapped whole when there is a new Config; storage, counter and listeners stay.
  */
 import { setTimeout } from 'node:timers/promises'
+import { Runs } from '../../agents/runs.ts'
 import type { Config } from '../../config.ts'
 import type { Outcome, Ports } from '../../context.ts'
 import { preflightShare } from '../../cors.ts'
+import { createAgentStore } from '../../db/agents.ts'
 import { createMasterRegistry } from '../../db/master-keys.ts'
 import { createUsageStore } from '../../db/usage.ts'
 import { createGateway, type Gateway } from '../../gateway.ts'
@@ -24,6 +26,7 @@ import { createMocks } from './mocks.ts'
 import { createPressure, type Pressure } from './pressure.ts'
 import { connectRedis, type RedisStore } from './redis.ts'
 import { readReferenceScript } from './reference-script.ts'
+import { openSandbox } from './sandbox/bubblewrap.ts'
 import { type NodeSignal, openSignal } from './signal/open.ts'
 import { openStorage, type Storage } from './storage.ts'
 import { startSweeper } from './sweeper.ts'
@@ -92,9 +95,20 @@ async function wire(
   part: Part,
 ): Promise<Deployment> {
   let config = started
+  // It is tried while what is elsewhere is waited for, and never rejects.
+  const trying = openSandbox()
   const [redis, signal] = await openShared(config, storage, log, () => stalenessOf(config))
   const mocks = createMocks()
   await mocks.load(config.platforms)
+  const sandbox = await trying
+  if (sandbox.unavailable !== null && startsAgents(config)) {
+    log.warn(`agents cannot be started here: ${sandbox.unavailable}`)
+  }
+  const runs = new Runs({
+    store: createAgentStore(storage.tenantSql),
+    placesMax: Math.max(2, partOf(agentsMax, part)),
+    warn: log.warn,
+  })
   const local = memoryCounter()
   let guard = guardOf(config, part)
   let pressure = pressureOf(config, log)
@@ -125,6 +139,7 @@ async function wire(
     shed: (environment) => pressure.shed(environment),
     chargeFailure: (clientAddress) => guard.charge(clientAddress),
     forward: createForward(pools),
+    sandbox,
     chargePreflight: (clientAddress) => preflights.charge(clientAddress),
     defer: deferred.defer,
     health: () => healthOf(storage, redis, signal, draining),
@@ -144,6 +159,7 @@ async function wire(
         publicUrl: server.publicUrl,
         mockOf: mocks.of,
         balancers,
+        runs,
       },
       ports,
       handlers,
@@ -186,6 +202,8 @@ async function wire(
     stopChecks()
     await pools.close()
     await (await echo)?.close()
+    await runs.close()
+    await sandbox.close()
     await deferred.settled()
     await Promise.all([meter.close(), sweeper?.close()])
     // Nothing goes by this node's memory any more, so nobody is to wait for it.
@@ -233,6 +251,12 @@ async function wire(
     },
   }
 }
+
+/** How many agents run at once on a node. */
+const agentsMax = 16
+
+const startsAgents = ({ platforms }: Config): boolean =>
+  platforms.some(({ routes }) => routes.some(({ handler }) => handler === 'agents'))
 
 /**
  * The longest that a node goes by its memory after a change of which it has not heard: cut off from

@@ -5,9 +5,11 @@
  *
  * No key and no tenant is among it, so a key that is revoked is dead at its next request, everywhere.
  */
+import { Runs } from '../../agents/runs.ts'
 import type { Config } from '../../config.ts'
 import type { Health } from '../../context.ts'
 import { preflightShare } from '../../cors.ts'
+import { createAgentStore } from '../../db/agents.ts'
 import { createGateway, type Gateway, type GatewayOptions } from '../../gateway.ts'
 import type { Handlers } from '../../handler.ts'
 import { leasedCounter } from '../../limits/lease.ts'
@@ -23,6 +25,7 @@ import { errandLender, errandPorts, type Openers } from './errand.ts'
 import { forward } from './forward.ts'
 import { createWorkerLog, type WorkerLog } from './log.ts'
 import { createOpeners } from './openers.ts'
+import { noSandbox } from './sandbox.ts'
 import { createIsolateUse, type IsolateUse } from './use.ts'
 
 export type Isolate = {
@@ -81,12 +84,12 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
   const ports = {
     counter: leasedCounter(errandLender, { defer: errandPorts.defer, slackMs }),
     ...{ ...errandPorts, ...charges, forward, health: admission.health },
-    ...{ signal: uncachedSignal(), saltSql: null, shed: () => false },
+    ...{ signal: uncachedSignal(), saltSql: null, shed: () => false, sandbox: noSandbox },
   }
   return {
     log,
     use: createIsolateUse(log.warn),
-    gateway: createGateway(gatewayOptions(config, secrets), ports, handlers),
+    gateway: createGateway(gatewayOptions(config, secrets, log), ports, handlers),
     publicUrl: config.server.publicUrl,
     refusal: admission.refusal,
     health: admission.health,
@@ -97,6 +100,7 @@ function serve(settings: Settings, handlers: Handlers): Isolate {
 function gatewayOptions(
   { platforms, keys, server, management }: Config,
   { peppers, masters }: RootSecrets,
+  { warn }: WorkerLog,
 ): GatewayOptions {
   return {
     platforms,
@@ -123,5 +127,6 @@ function gatewayOptions(
     // There are no files here; test calls of such a platform answer 501.
     mockOf: () => null,
     balancers: new Balancers(),
+    runs: new Runs({ store: createAgentStore(errandPorts.tenantSql), placesMax: 0, warn }),
   }
 }
