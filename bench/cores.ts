@@ -41,7 +41,9 @@ export async function benchCores(options: CoresOptions): Promise<CoresBench> {
   const env = { DATABASE_URL: database.ownerUrl, REDIS_URL: redisUrl }
   const gates: GateProcess[] = []
   const startWith = async (workers: string) => {
-    const gate = await startGateProcess(place, { ...env, POSTERN_WORKERS: workers }, [], busyEntry)
+    const gate = await startGateProcess(place, { ...env, POSTERN_WORKERS: workers }, [], {
+      program: busyEntry,
+    })
     gates.push(gate)
     return gate
   }

@@ -42,7 +42,9 @@ export async function benchOverload(options: OverloadOptions = {}): Promise<Over
   const { say = () => undefined, rounds = 3, seconds = 4 } = options
   const database = await createDatabase({ migrate: false })
   const place = makePlace(busyConfig(undefined, 'log: { level: silent }'))
-  const gate = await startGateProcess(place, { DATABASE_URL: database.ownerUrl }, [], busyEntry)
+  const gate = await startGateProcess(place, { DATABASE_URL: database.ownerUrl }, [], {
+    program: busyEntry,
+  })
   try {
     moveTo('server', gate.pid)
     const headersOf = (name: string) => ({
