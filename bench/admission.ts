@@ -6,7 +6,7 @@
  *     node bench/admission.ts
  */
 import { busyConfig } from '../test/busy-gate.ts'
-import { startNodes } from './nodes.ts'
+import { quietly, startNodes } from './nodes.ts'
 
 /** Of what was sent: how much was refused though the limit had room. */
 export type Admission = { readonly sent: number; readonly refused: number; readonly share: number }
@@ -25,7 +25,7 @@ const perSecond = (0.9 * quota) / windowSeconds
 
 /** Runs the bench; half a minute. Throws when a gate answers with neither 200 nor 429. */
 export async function benchAdmission(options: AdmissionOptions): Promise<AdmissionBench> {
-  const { redisUrl, say = () => undefined, seconds = 30 } = options
+  const { redisUrl, say = () => undefined, seconds = 25 } = options
   say('starting four gates')
   const nodes = await startNodes(redisUrl, limitedConfig())
   try {
@@ -44,7 +44,7 @@ export async function benchAdmission(options: AdmissionOptions): Promise<Admissi
 function limitedConfig(): string {
   const of = (counting: string) =>
     `{ limits: { key: [{ name: ten, quota: ${quota}, window: ${windowSeconds}s, counting: ${counting} }], tenant: [] } }`
-  const config = busyConfig(undefined, 'log: { level: silent }')
+  const config = busyConfig(undefined, quietly)
   const environments = `environments: { test: ${of('exact')}, live: ${of('leased')} }`
   return config.replace(/environments: .*/, environments)
 }
@@ -86,7 +86,7 @@ if (import.meta.main) {
   const redisUrl = process.env.REDIS_URL
   if (redisUrl === undefined) throw new Error('REDIS_URL is not set')
   const say = (line: string) => void process.stderr.write(`${line}\n`)
-  const seconds = Number(process.argv[2] ?? 30)
+  const seconds = Number(process.argv[2] ?? 25)
   process.stdout.write(
     `${JSON.stringify(await benchAdmission({ redisUrl, say, seconds }), null, 2)}\n`,
   )

@@ -38,7 +38,10 @@ const upstreamAt = (url: string): string => `
     upstreams:
       - { name: bench, url: "${url}", allow: [127.0.0.0/8], connections: 4000 }`
 
-/** The platform that is measured: every check of the gate, and limits that count but never refuse. */
+/**
+ * The platform that is measured: every check of the gate, and limits that count but never refuse. The
+ * queue is watched as ever, and refused only when the bench has failed in any case.
+ */
 export function platformFile(setup: GateSetup): string {
   const { counting = 'leased', upstreamUrl = null, routes = 1, keyLimits = 1 } = setup
   const limit = (minutes: number) =>
@@ -59,6 +62,7 @@ platforms:
       - id: tenant_xyz789
 keys: { failures: { count: 1000000, window: 1min } }
 log: { level: silent }
+server: { overload: 10s }
 `
 }
 

@@ -27,9 +27,9 @@ export type GateOptions = {
   readonly nodeFlags?: readonly string[]
 }
 
-/** Runs the bench; a minute and a half. Throws when a single request was not answered with a 2xx. */
+/** Runs the bench; a minute. Throws when a single request was not answered with a 2xx. */
 export async function benchGate(options: GateOptions): Promise<GateBench> {
-  const { redisUrl, say = () => undefined, rounds = 5, seconds = 3, nodeFlags = [] } = options
+  const { redisUrl, say = () => undefined, rounds = 5, seconds = 2, nodeFlags = [] } = options
   const servers = new Map<GateKind, BenchServer>()
   try {
     const bare = await startServer({ file: 'bare.ts', nodeFlags, core: 'server' })
@@ -83,7 +83,7 @@ if (import.meta.main) {
   const redisUrl = process.env.REDIS_URL
   if (redisUrl === undefined) throw new Error('REDIS_URL is not set')
   const say = (line: string) => void process.stderr.write(`${line}\n`)
-  const seconds = Number(process.argv[2] ?? 3)
+  const seconds = Number(process.argv[2] ?? 2)
   const rounds = Number(process.argv[3] ?? 5)
   const result = await benchGate({ redisUrl, say, seconds, rounds })
   process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)

@@ -1,11 +1,14 @@
 /** Four gates that are one deployment: one PostgreSQL, one Redis, the same root secrets. */
 import { randomBytes } from 'node:crypto'
-import { busyConfig, busyEntry } from '../test/busy-gate.ts'
+import { busyEntry } from '../test/busy-gate.ts'
 import { createDatabase } from '../test/database.ts'
 import { type GateProcess, makePlace, type Place, startGateProcess } from '../test/gate-process.ts'
 import { moveTo } from './load.ts'
 
 export const nodeCount = 4
+
+/** For the config of each: no log, and nobody is turned away where the machine does something else. */
+export const quietly = 'log: { level: silent }\nserver: { overload: 10s }'
 
 export type Nodes = {
   /** Where each listens. */
@@ -16,7 +19,7 @@ export type Nodes = {
 }
 
 /** Starts them, all on the server's core, with what test/busy-gate.ts serves. */
-export async function startNodes(redisUrl: string, config = busyConfig()): Promise<Nodes> {
+export async function startNodes(redisUrl: string, config: string): Promise<Nodes> {
   const database = await createDatabase()
   const places: Place[] = []
   const gates: GateProcess[] = []

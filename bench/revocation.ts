@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { busyConfig } from '../test/busy-gate.ts'
 import { run } from '../test/process.ts'
 import { onLoadCore } from './load.ts'
-import { startNodes } from './nodes.ts'
+import { quietly, startNodes } from './nodes.ts'
 import type { Trial, TrialsOptions } from './revoker.ts'
 
 /** Milliseconds from the call. */
@@ -26,6 +26,8 @@ export type RevocationBench = {
   /** Requests that began after a complete receipt: how many, and how many of them were let in. */
   readonly sentAfter: number
   readonly admittedAfter: number
+  /** The slowest use of each key before it was revoked. */
+  readonly useMs: Percentiles
 }
 
 export type RevocationOptions = {
@@ -38,7 +40,7 @@ export type RevocationOptions = {
 /** Runs the bench; half a minute. Throws when a gate answers with neither 200 nor 401. */
 export async function benchRevocation(options: RevocationOptions): Promise<RevocationBench> {
   const { redisUrl, say = () => undefined, trials = 200 } = options
-  const config = busyConfig(undefined, 'log: { level: silent }')
+  const config = busyConfig(undefined, quietly)
     .replace('data: [read]', 'data: [read], admin: [keys]')
     // Who shows a dead key so often is held back, and could not be told from one that is let in.
     .replace('keys: { ', 'keys: { failures: { count: 1000000, window: 1min }, ')
@@ -67,6 +69,7 @@ function sumUp(found: readonly Trial[]): RevocationBench {
     trials: found.length,
     refusedMs: percentiles(found.map(({ refusedMs }) => refusedMs)),
     receiptMs: percentiles(found.map(({ receiptMs }) => receiptMs)),
+    useMs: percentiles(found.map(({ slowestUseMs }) => slowestUseMs)),
     incomplete: found.length - complete.length,
     sentAfter: total(({ sentAfter }) => sentAfter),
     admittedAfter: total(({ admittedAfter }) => admittedAfter),

@@ -15,7 +15,7 @@ export type TrialsOptions = {
   readonly trials: number
 }
 
-/** What became of one key. Milliseconds from when the call that revokes it was sent. */
+/** What became of one key. Milliseconds are from when the call that revokes it was sent. */
 export type Trial = {
   /** Until the first refusal of the last gate was here. */
   readonly refusedMs: number
@@ -25,10 +25,12 @@ export type Trial = {
   /** Requests that began after it, and those of them that were let in. */
   readonly sentAfter: number
   readonly admittedAfter: number
+  /** Of the uses that ended before it, the slowest. */
+  readonly slowestUseMs: number
 }
 
 /** Each gate is asked every so many milliseconds, whatever became of the request before. */
-const everyMs = 2
+const everyMs = 4
 const beforeMs = 20
 const afterMs = 30
 
@@ -110,6 +112,7 @@ async function tryOne({ urls, admin }: TrialsOptions, number: number): Promise<T
     if (!ofOne.some(({ status }) => status === 200)) throw new Error('a key never worked')
     return ofOne.find(({ status }) => status === 401)?.endedAt ?? Number.POSITIVE_INFINITY
   })
+  const before = uses.flat().filter(({ endedAt }) => endedAt < calledAt)
   const after = uses.flat().filter(({ beganAt }) => beganAt > receivedAt)
   return {
     refusedMs: Math.max(...refusals) - calledAt,
@@ -118,6 +121,7 @@ async function tryOne({ urls, admin }: TrialsOptions, number: number): Promise<T
       receipt.nodes === urls.length &&
       receipt.acknowledged === urls.length &&
       receipt.max_staleness_ms === 0,
+    slowestUseMs: Math.max(...before.map(({ beganAt, endedAt }) => endedAt - beganAt)),
     sentAfter: after.length,
     admittedAfter: after.filter(({ status }) => status === 200).length,
   }
