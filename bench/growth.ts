@@ -31,7 +31,11 @@ export type GrowthKind = keyof typeof sizes
 // Object.keys forgets the names of what it is given.
 export const growthKinds = Object.keys(sizes) as readonly GrowthKind[]
 
-export type GrowthBench = ReadonlyMap<GrowthKind, Figures>
+export type GrowthBench = {
+  readonly figures: ReadonlyMap<GrowthKind, Figures>
+  /** Those whose keys had not all been used when the rounds began. */
+  readonly cold: readonly GrowthKind[]
+}
 
 export type GrowthOptions = {
   readonly redisUrl: string
@@ -49,6 +53,7 @@ export async function benchGrowth(options: GrowthOptions): Promise<GrowthBench> 
   const { kinds = growthKinds } = options
   const folder = mkdtempSync(join(tmpdir(), 'postern-growth-'))
   const servers = new Map<GrowthKind, BenchServer>()
+  const cold: GrowthKind[] = []
   const loads = new Map<string, { readonly keysFile: string; readonly routes: number }>()
   try {
     for (const kind of growthKinds) {
@@ -63,7 +68,9 @@ export async function benchGrowth(options: GrowthOptions): Promise<GrowthBench> 
       servers.set(kind, server)
       loads.set(server.url, { keysFile, routes })
       say(`each key and route of ${kind}`)
-      await sendMany({ url: server.url, keysFile, routes, connections: 50, seconds: null })
+      const all = { url: server.url, keysFile, routes, connections: 50, seconds: null }
+      const { requests } = await sendMany(all)
+      if (requests < count) cold.push(kind)
     }
     const found = await inTurn(servers, {
       ...{ answer: answerText, rounds, seconds, say },
@@ -73,7 +80,8 @@ export async function benchGrowth(options: GrowthOptions): Promise<GrowthBench> 
         return sendMany({ url, ...one, connections, seconds })
       },
     })
-    return new Map([...servers.keys()].map((kind) => [kind, figuresOf(found, kind, 'small')]))
+    const of = (kind: GrowthKind) => [kind, figuresOf(found, kind, 'small')] as const
+    return { figures: new Map([...servers.keys()].map(of)), cold }
   } finally {
     await Promise.all([...servers.values()].map((server) => server.stop()))
     rmSync(folder, { recursive: true, force: true })
@@ -91,5 +99,7 @@ if (import.meta.main) {
     ...{ redisUrl, say, kinds },
     ...{ seconds: Number(seconds), rounds: Number(rounds) },
   })
-  process.stdout.write(`${JSON.stringify(Object.fromEntries(found), null, 2)}\n`)
+  process.stdout.write(
+    `${JSON.stringify({ ...found, figures: Object.fromEntries(found.figures) }, null, 2)}\n`,
+  )
 }

@@ -20,12 +20,15 @@ export type Many = {
   readonly keysFile: string
   readonly routes: number
   readonly connections: number
-  /** null: each key on each path once, as far as `warmUpMost` goes, and each key in any case. */
+  /**
+   * null: each key on each path once, as far as `warmUpMost` goes, and each key in any case; but for
+   * 45 seconds at most.
+   */
   readonly seconds: number | null
 }
 
 /** Requests that warm a gate up: so many that its code is compiled, and no more than take a while. */
-const [warmUpLeast, warmUpMost] = [10_000, 100_000]
+const [warmUpLeast, warmUpMost, warmUpMs] = [10_000, 100_000, 45_000]
 
 /** Runs one to its end. Throws when a request is not answered with a 200 and the usual body. */
 export async function sendMany(many: Many): Promise<Loaded> {
@@ -55,7 +58,7 @@ async function sendAll({ url, keysFile, routes, connections, seconds }: Many): P
     if (seconds !== null) {
       return performance.now() < end ? requestOf(drawn(heads), drawn(keys)) : null
     }
-    if (sent === inTurn) return null
+    if (sent === inTurn || performance.now() > start + warmUpMs) return null
     const head = heads[Math.floor(sent / keys.length) % heads.length]!
     return requestOf(head, keys[sent++ % keys.length]!)
   }

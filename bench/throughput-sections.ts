@@ -109,7 +109,7 @@ export async function proxy({ redisUrl, say }: Setting): Promise<Section> {
 
 /** Cost as there is more of everything. */
 export async function growth({ redisUrl, say }: Setting): Promise<Section> {
-  const found = await benchGrowth({ redisUrl, say })
+  const { figures: found, cold } = await benchGrowth({ redisUrl, say })
   const of = 'of 10 keys and 10 routes'
   const figuresOf = (kind: GrowthKind): Figures => {
     const figures = found.get(kind)
@@ -131,9 +131,16 @@ export async function growth({ redisUrl, say }: Setting): Promise<Section> {
       'of the first',
       growthKinds.map((kind) => [growthNames[kind], found.get(kind)]),
     ),
-    noise: noiseOf('the smallest gate', figuresOf('small').perSecond),
+    noise: [noiseOf('the smallest gate', figuresOf('small').perSecond), noiseOfCold(cold)]
+      .filter((one) => one !== null)
+      .join(' '),
   }
 }
+
+const noiseOfCold = (cold: readonly GrowthKind[]): string | null =>
+  cold.length === 0
+    ? null
+    : `Growth begins cold: 45 s were too short to use each key once (${cold.map((kind) => growthNames[kind]).join(', ')}).`
 
 const held = (name: string, spread: Spread, least: number): Figure =>
   atLeast(name, spread.median, least, ratio, spreadOf(spread, ratio))
