@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os'
 import { Redis } from 'ioredis'
 import { clusterUrl, withClient } from '../test/database.ts'
+import { haproxyVersion } from './haproxy.ts'
 import { coresName, loadName } from './load.ts'
 import { nginxVersion } from './nginx.ts'
 
@@ -31,6 +32,7 @@ export async function readFacts(redisUrl: string): Promise<[string, string][]> {
     ['PostgreSQL', await postgresVersion()],
     ['Redis', await redisVersion(redisUrl)],
     ['nginx', nginxVersion() ?? 'not installed'],
+    ['HAProxy', haproxyVersion()?.replace('HAProxy ', '') ?? 'not installed'],
     ['load', loadVersion()],
     ['cores', coresName],
     ['packages', packages.map((name) => `${name} ${versions[name] ?? '?'}`).join(', ')],

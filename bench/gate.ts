@@ -1,26 +1,21 @@
 /**
  * How much of bare Hono's throughput is left with the whole gate in front: key, tenant, permission
- * and limits, log off. Three servers run at once and are loaded in turn. Runs alone, with
+ * and limits, log off. Four servers run at once and are loaded in turn. Runs alone, with
  * DATABASE_URL and REDIS_URL set:
  *
  *     node bench/gate.ts
  */
 import { createDatabase } from '../test/database.ts'
+import type { GateSetup } from './gate-setup.ts'
 import { answerText, type BenchServer, startServer } from './processes.ts'
-import { inTurn, type Sample, type Spread } from './rounds.ts'
+import { type Figures, figuresOf, inTurn } from './rounds.ts'
 
-type Kind = 'bare' | 'memory' | 'redis'
+/** In the order they are loaded and shown. */
+export const gateKinds = ['bare', 'memory', 'leased', 'exact'] as const
+export type GateKind = (typeof gateKinds)[number]
 
-export type GateBench = {
-  readonly perSecond: Readonly<Record<Kind, Spread>>
-  /** Processor time of the server per request, in microseconds: in its own code, in the kernel. */
-  readonly userMicros: Readonly<Record<Kind, Spread>>
-  readonly systemMicros: Readonly<Record<Kind, Spread>>
-  /** Of bare Hono's requests per second in the same round. */
-  readonly ofBare: Readonly<Record<Kind, Spread>>
-  /** The same by processor time, which holds where others use the machine too. */
-  readonly ofBareByTime: Readonly<Record<Kind, Spread>>
-}
+/** The base of each is bare Hono. */
+export type GateBench = Readonly<Record<GateKind, Figures>>
 
 export type GateOptions = {
   readonly redisUrl: string
@@ -32,42 +27,30 @@ export type GateOptions = {
   readonly nodeFlags?: readonly string[]
 }
 
-/** Runs the bench; a minute and a half. Throws when a single request was not answered with a 2xx. */
+/** Runs the bench; a minute. Throws when a single request was not answered with a 2xx. */
 export async function benchGate(options: GateOptions): Promise<GateBench> {
-  const { redisUrl, say = () => undefined, rounds = 5, seconds = 4, nodeFlags = [] } = options
-  const servers = new Map<Kind, BenchServer>()
+  const { redisUrl, say = () => undefined, rounds = 5, seconds = 2, nodeFlags = [] } = options
+  const servers = new Map<GateKind, BenchServer>()
   try {
-    const bare = await startServer({ file: 'server.ts', args: ['bare'], nodeFlags, core: 'server' })
+    const bare = await startServer({ file: 'bare.ts', nodeFlags, core: 'server' })
     servers.set('bare', bare)
     const memory = await startGateServer({ redisUrl: null, nodeFlags })
     servers.set('memory', memory)
-    servers.set('redis', await startGateServer({ redisUrl, nodeFlags }))
+    servers.set('leased', await startGateServer({ redisUrl, nodeFlags }))
+    servers.set('exact', await startGateServer({ redisUrl, counting: 'exact', nodeFlags }))
     // The same request to all of them, header for header.
     servers.set('bare', { ...bare, headers: memory.headers })
     const found = await inTurn(servers, { answer: answerText, rounds, seconds, say })
-    const each = (of: (kind: Kind) => Spread) => {
-      return { bare: of('bare'), memory: of('memory'), redis: of('redis') }
-    }
-    return {
-      perSecond: each((kind) => found.of(kind, rate)),
-      userMicros: each((kind) => found.of(kind, ({ userMicros }) => userMicros)),
-      systemMicros: each((kind) => found.of(kind, ({ systemMicros }) => systemMicros)),
-      ofBare: each((kind) => found.against(kind, 'bare', rate)),
-      ofBareByTime: each((kind) => found.against(kind, 'bare', perMicro)),
-    }
+    const of = (kind: GateKind) => figuresOf(found, kind, 'bare')
+    return { bare: of('bare'), memory: of('memory'), leased: of('leased'), exact: of('exact') }
   } finally {
     await Promise.all([...servers.values()].map((server) => server.stop()))
   }
 }
 
-const rate = ({ perSecond }: Sample): number => perSecond
-const perMicro = ({ userMicros, systemMicros }: Sample): number => 1 / (userMicros + systemMicros)
-
-export type GateServerOptions = {
+export type GateServerOptions = GateSetup & {
   /** Where it counts; null: in memory. */
   readonly redisUrl: string | null
-  /** What it forwards to; null: it answers from a handler. */
-  readonly upstreamUrl?: string | null
   readonly nodeFlags?: readonly string[]
 }
 
@@ -75,12 +58,12 @@ export type GateServerOptions = {
 export async function startGateServer(
   options: GateServerOptions,
 ): Promise<BenchServer & { readonly database: string }> {
-  const { redisUrl, upstreamUrl = null, nodeFlags = [] } = options
+  const { redisUrl, nodeFlags = [], ...setup } = options
   const database = await createDatabase()
   try {
     const server = await startServer({
       file: 'server.ts',
-      args: upstreamUrl === null ? ['gate'] : ['gate', upstreamUrl],
+      args: [JSON.stringify(setup)],
       env: { DATABASE_URL: database.ownerUrl, REDIS_URL: redisUrl ?? undefined },
       nodeFlags,
       core: 'server',
@@ -100,7 +83,7 @@ if (import.meta.main) {
   const redisUrl = process.env.REDIS_URL
   if (redisUrl === undefined) throw new Error('REDIS_URL is not set')
   const say = (line: string) => void process.stderr.write(`${line}\n`)
-  const seconds = Number(process.argv[2] ?? 4)
+  const seconds = Number(process.argv[2] ?? 2)
   const rounds = Number(process.argv[3] ?? 5)
   const result = await benchGate({ redisUrl, say, seconds, rounds })
   process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)

@@ -56,32 +56,47 @@ export function moveTo(core: 'server' | 'load', pid: number): void {
   if (pins) execFileSync('taskset', ['-a', '-c', '-p', String(number), String(pid)])
 }
 
+/** What came of a load. Times are of a closed loop: with the server busy, they are its queue. */
+export type Loaded = {
+  readonly requests: number
+  readonly perSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
 /** Runs one load to its end. Throws when a single request was not answered with a 2xx. */
-export async function load(options: Load): Promise<{ requests: number; perSecond: number }> {
-  const { requests, perSecond, failed } = await (wrk ? loadWithWrk : loadWithAutocannon)(options)
-  if (failed !== null || requests === 0) {
+export async function load(options: Load): Promise<Loaded> {
+  const { failed, ...loaded } = await (wrk ? loadWithWrk : loadWithAutocannon)(options)
+  if (failed !== null || loaded.requests === 0) {
     throw new Error(
       `not every request to ${options.url} was answered: ${failed ?? 'none was sent'}`,
     )
   }
-  return { requests, perSecond }
+  return loaded
 }
 
-type Counted = {
-  readonly requests: number
-  readonly perSecond: number
-  readonly failed: string | null
-}
+type Counted = Loaded & { readonly failed: string | null }
 
 async function loadWithWrk({ url, headers, connections, seconds }: Load): Promise<Counted> {
   const lines = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
-  const flags = ['-t1', `-c${connections}`, `-d${seconds}s`, ...lines, url]
+  const flags = ['-t1', '--latency', `-c${connections}`, `-d${seconds}s`, ...lines, url]
   const text = await output(onLoadCore('wrk', ...flags))
   return {
     requests: Number(/(\d+) requests in/.exec(text)?.[1] ?? 0),
     perSecond: Number(/Requests\/sec:\s*([\d.]+)/.exec(text)?.[1] ?? 0),
+    p50Ms: wrkMs(text, '50'),
+    p99Ms: wrkMs(text, '99'),
     failed: /(?:Non-2xx|Socket errors).*/.exec(text)?.[0] ?? null,
   }
+}
+
+const msOfUnit: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1000 }
+
+/** A percentile of wrk's own table, such as `     99%    1.21ms`. */
+function wrkMs(text: string, percentile: string): number {
+  const [, value = 'NaN', unit = ''] =
+    new RegExp(`^\\s+${percentile}%\\s+([\\d.]+)(us|ms|s)$`, 'm').exec(text) ?? []
+  return Number(value) * (msOfUnit[unit] ?? 1)
 }
 
 async function loadWithAutocannon({ url, headers, connections, seconds }: Load): Promise<Counted> {
@@ -92,12 +107,19 @@ async function loadWithAutocannon({ url, headers, connections, seconds }: Load):
   // autocannon's own JSON; its shape is documented in its README.
   const result = JSON.parse(text) as {
     readonly requests: { readonly total: number; readonly average: number }
+    readonly latency: { readonly p50: number; readonly p99: number }
     readonly non2xx: number
     readonly errors: number
   }
-  const { requests, non2xx, errors } = result
+  const { requests, latency, non2xx, errors } = result
   const failed = non2xx + errors === 0 ? null : `${non2xx} not 2xx, ${errors} errors`
-  return { requests: requests.total, perSecond: requests.average, failed }
+  return {
+    requests: requests.total,
+    perSecond: requests.average,
+    p50Ms: latency.p50,
+    p99Ms: latency.p99,
+    failed,
+  }
 }
 
 async function output([command = '', ...args]: readonly string[]): Promise<string> {

@@ -3,14 +3,13 @@
  * a map and counts it with `limit_req`, one process on the server's core.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { start } from '../test/process.ts'
 import { freePort } from '../test/servers.ts'
-import { isInstalled, onServerCore } from './load.ts'
-import type { BenchServer, Listening, Usage } from './processes.ts'
+import { isInstalled } from './load.ts'
+import { startNative } from './native.ts'
+import type { BenchServer, Listening } from './processes.ts'
 
 // Debian keeps it out of the PATH of those who are not root.
 const program = ['nginx', '/usr/sbin/nginx'].find((name) => isInstalled(name, '-v')) ?? null
@@ -33,20 +32,12 @@ export async function startNginx(
   const port = await freePort()
   const file = join(folder, 'nginx.conf')
   writeFileSync(file, configOf(folder, port, new URL(upstreamUrl).host, headers['x-api-key'] ?? ''))
-  const [command = '', ...args] = onServerCore(program, '-p', folder, '-c', file, '-e', 'stderr')
-  const running = await start(command, args)
-  const stop = async () => {
-    await running.stop()
-    rmSync(folder, { recursive: true, force: true })
-  }
-  const url = `http://127.0.0.1:${port}/v1/hello`
-  try {
-    await untilAnswered(url)
-  } catch {
-    await stop()
-    throw new Error(`nginx does not listen. It printed:\n${running.output()}`)
-  }
-  return { url, headers, usage: async () => usageOf(running.pid), stop }
+  return startNative({
+    name: 'nginx',
+    command: [program, '-p', folder, '-c', file, '-e', 'stderr'],
+    folder,
+    listening: { url: `http://127.0.0.1:${port}/v1/hello`, headers },
+  })
 }
 
 const configOf = (folder: string, port: number, upstream: string, key: string): string => `
@@ -79,26 +70,3 @@ http {
   }
 }
 `
-
-async function untilAnswered(url: string): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return void (await (await fetch(url)).arrayBuffer())
-    } catch (error) {
-      if (attempt === 100) throw error
-      await delay(50)
-    }
-  }
-}
-
-/** Processor time from Linux's /proc, in its ticks of 10 ms; elsewhere 0. */
-function usageOf(pid: number): Usage {
-  if (process.platform !== 'linux') return { userMicros: 0, systemMicros: 0, rssBytes: 0 }
-  // proc(5): utime and stime are the 14th and 15th field; the name, which may hold spaces, is the 2nd.
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  return {
-    userMicros: Number(fields[11]) * 10_000,
-    systemMicros: Number(fields[12]) * 10_000,
-    rssBytes: 0,
-  }
-}

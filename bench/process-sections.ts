@@ -1,17 +1,22 @@
 /** The sections of the bench about processes: what each runs, and which figure has which target. */
+import { benchAdmission, quota, windowSeconds } from './admission.ts'
 import { benchCores } from './cores.ts'
+import { nodeCount } from './nodes.ts'
 import { benchOverload } from './overload.ts'
 import {
   atLeast,
   atMost,
   fact,
   millis,
+  none,
   perSecond,
   ratio,
   type Section,
   type Setting,
+  share,
   spreadOf,
 } from './report.ts'
+import { benchRevocation, type Percentiles } from './revocation.ts'
 
 /** What a second process costs. */
 export async function cores({ redisUrl, say }: Setting): Promise<Section> {
@@ -59,4 +64,45 @@ export async function overload({ say }: Setting): Promise<Section> {
       atMost('the last refusal after it', recoveryMs.median, 5000, millis),
     ],
   }
+}
+
+/** Whether a caller below its limit gets all of it. */
+export async function admission({ redisUrl, say }: Setting): Promise<Section> {
+  const { leased, exact } = await benchAdmission({ redisUrl, say })
+  return {
+    title: 'At nine tenths of a limit',
+    about: `A key at 0.9 of its limit of ${quota} in any ${windowSeconds} s, evenly spaced, sent to ${nodeCount} gates on one Redis in turn, for ${exact.sent / ((0.9 * quota) / windowSeconds)} s; another key does the same where the limit is exact. What is refused is refused although the limit has room.`,
+    figures: [
+      atMost('refused of a leased limit', leased.share, 0.01, share),
+      fact('refused of an exact limit', share(exact.share)),
+      fact('requests of each', String(leased.sent)),
+    ],
+  }
+}
+
+/** How long a revoked key lives. */
+export async function revocation({ redisUrl, say }: Setting): Promise<Section> {
+  const found = await benchRevocation({ redisUrl, say })
+  const all = ({ p50, p99, max }: Percentiles) => [p50, p99, max].map(millis).join(', ')
+  return {
+    title: 'Revocation',
+    about: `${nodeCount} gates on one core, one PostgreSQL and one Redis. A key is made and used on each of them every 4 ms, so all have it in memory; one of them, in turn, gets the DELETE. It is revoked when the first refusal of the last gate has arrived, timed from when the DELETE was sent. A receipt is complete when it says that all gates acknowledged.`,
+    figures: [
+      atMost('until the last gate refuses, 99th percentile', found.refusedMs.p99, 50, millis),
+      none('let in, of what began after a complete receipt', found.admittedAfter),
+      fact('until the last gate refuses: median, 99th percentile, most', all(found.refusedMs)),
+      fact('until the receipt: median, 99th percentile, most', all(found.receiptMs)),
+      fact('the slowest use of a key before it: median, 99th percentile, most', all(found.useMs)),
+      fact('keys revoked', String(found.trials)),
+      fact('receipts that were not complete', String(found.incomplete)),
+      fact('requests that began after a complete receipt', String(found.sentAfter)),
+    ],
+    noise: noiseOfUse(found.useMs),
+  }
+}
+
+/** A gate that does little answers within a few milliseconds. */
+function noiseOfUse({ p50 }: Percentiles): string | null {
+  if (p50 < 20) return null
+  return `Revocation is not to be relied on: before a key was revoked the slowest of its uses took ${millis(p50)}, so something else used the machine.`
 }

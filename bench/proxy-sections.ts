@@ -1,17 +1,11 @@
-/** The sections of the bench about forwarding: what each runs, and which figure has which target. */
+/** The sections of the bench about the strains of forwarding: what each runs, and which figure has which target. */
 import { arrivalsPerSecond, benchLatency } from './latency.ts'
-import { benchProxy, type ProxyFigures, type ProxyKind, proxyKinds } from './proxy.ts'
 import {
-  atLeast,
   atMost,
   below,
-  type Figure,
   fact,
   fineMillis,
   megabytes,
-  micros,
-  noiseOf,
-  perSecond,
   ratio,
   type Section,
   type Setting,
@@ -19,65 +13,6 @@ import {
 } from './report.ts'
 import type { Spread } from './rounds.ts'
 import { benchStrain } from './strain.ts'
-
-const names: Readonly<Record<ProxyKind, string>> = {
-  bare: 'bare proxy',
-  memory: 'the gate, memory',
-  redis: 'the gate, redis',
-  fastify: 'fastify with its proxy and limiter on Redis',
-  nginx: 'nginx with a key map and limit_req',
-}
-
-/** Throughput of a forwarded GET. */
-export async function proxy({ redisUrl, say }: Setting): Promise<Section> {
-  const found = await benchProxy({ redisUrl, say })
-  const figuresOf = (kind: ProxyKind): ProxyFigures => {
-    const figures = found.get(kind)
-    if (figures === undefined) throw new Error(`${kind} was not measured`)
-    return figures
-  }
-  const memory = figuresOf('memory')
-  const redis = figuresOf('redis')
-  const of = 'of a bare proxy'
-  return {
-    title: 'Forwarding',
-    about:
-      'A GET that is forwarded to an upstream on the core of the load, which answers a small JSON. One core for the server, 50 keep-alive connections, five rounds of three seconds each, in turn. The bare proxy is `node:http` and undici `Pool.stream`, and checks nothing. The gate checks key, tenant, permission and limits, and signs an identity; its log is off. fastify is @fastify/http-proxy with @fastify/rate-limit on Redis; nginx is one process. All get the same request, header for header, and one that is not answered with a 2xx fails the bench. Processor time is of the server, per request.',
-    figures: [
-      atLeast(
-        `counting in memory, ${of}`,
-        memory.ofBare.median,
-        0.7,
-        ratio,
-        spreadOf(memory.ofBare, ratio),
-      ),
-      atLeast(
-        `counting in Redis, ${of}`,
-        redis.ofBare.median,
-        0.5,
-        ratio,
-        spreadOf(redis.ofBare, ratio),
-      ),
-      atLeast(
-        'counting in Redis, of fastify',
-        redis.ofFastify.median,
-        1,
-        ratio,
-        spreadOf(redis.ofFastify, ratio),
-      ),
-      ...proxyKinds.map((kind) => lineOf(names[kind], found.get(kind))),
-    ],
-    noise: noiseOf('the bare proxy', figuresOf('bare').perSecond),
-  }
-}
-
-function lineOf(name: string, figures: ProxyFigures | undefined): Figure {
-  if (figures === undefined) return fact(name, 'not installed')
-  const { median } = figures.micros
-  const time = median > 0 ? micros(median) : 'time not measured'
-  const of = ratio(figures.ofBare.median)
-  return fact(name, `${perSecond(figures.perSecond.median)}, ${time}, ${of} of the bare proxy`)
-}
 
 /** Latency that the gate adds. */
 export async function latency({ redisUrl, say }: Setting): Promise<Section> {

@@ -5,6 +5,8 @@
  *     node bench/proxy-servers.ts bulk                  an upstream that takes and gives large bodies
  *     node bench/proxy-servers.ts bare UPSTREAM_URL     node:http and undici, no checks
  *     node bench/proxy-servers.ts fastify UPSTREAM_URL  fastify, counting in the Redis at REDIS_URL
+ *
+ * Each loads the packages that it uses, and no other's: what it holds is in the report.
  */
 import { once } from 'node:events'
 import {
@@ -14,11 +16,6 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createTcpServer, type Server } from 'node:net'
-import httpProxy from '@fastify/http-proxy'
-import rateLimit from '@fastify/rate-limit'
-import fastify from 'fastify'
-import { Redis } from 'ioredis'
-import { Pool } from 'undici'
 import { answerAsServer, answerText, type Listening } from './processes.ts'
 
 /** To an upstream, for every proxy of the bench: more than the load has. */
@@ -87,7 +84,8 @@ function giveBytes(response: ServerResponse, bytes: number): void {
 }
 
 /** What is left to do where nothing is checked: hop-by-hop fields go, and the bodies are streamed. */
-function startBare(upstreamUrl: string): Promise<Listening> {
+async function startBare(upstreamUrl: string): Promise<Listening> {
+  const { Pool } = await import('undici')
   const pool = new Pool(new URL(upstreamUrl).origin, { connections })
   const server = createHttpServer((request, response) => {
     const { method = 'GET', url = '/' } = request
@@ -115,6 +113,10 @@ function endToEnd(headers: IncomingHttpHeaders): IncomingHttpHeaders {
 
 async function startFastify(upstreamUrl: string): Promise<Listening> {
   if (redisUrl === undefined) throw new Error('REDIS_URL is not set')
+  const { default: fastify } = await import('fastify')
+  const { default: httpProxy } = await import('@fastify/http-proxy')
+  const { default: rateLimit } = await import('@fastify/rate-limit')
+  const { Redis } = await import('ioredis')
   const app = fastify({ logger: false })
   await app.register(rateLimit, {
     max: 100_000_000,

@@ -1,29 +1,35 @@
 /**
  * What the gate costs a forwarded GET: Postern in front of an upstream against a bare proxy of
- * node:http and undici that checks nothing, fastify with its own proxy and limiter, and nginx. All
- * of them run at once and are loaded in turn. Runs alone, with DATABASE_URL and REDIS_URL set:
+ * node:http and undici that checks nothing, fastify with its own proxy and limiter, nginx and HAProxy.
+ * All of them run at once and are loaded in turn. Runs alone, with DATABASE_URL and REDIS_URL set:
  *
  *     node bench/proxy.ts
  */
-import { startGateServer } from './gate.ts'
+import { type GateServerOptions, startGateServer } from './gate.ts'
+import { startHaproxy } from './haproxy.ts'
 import { startNginx } from './nginx.ts'
 import { answerText, type BenchServer, startServer } from './processes.ts'
-import { inTurn, type Sample, type Spread } from './rounds.ts'
+import { type Figures, figuresOf, inTurn, rate, type Spread } from './rounds.ts'
 
 /** In the order they are loaded and shown. */
-export const proxyKinds = ['bare', 'memory', 'redis', 'fastify', 'nginx'] as const
+export const proxyKinds = [
+  'bare',
+  'memory',
+  'leased',
+  'exact',
+  'fastify',
+  'nginx',
+  'haproxy',
+] as const
 export type ProxyKind = (typeof proxyKinds)[number]
 
-export type ProxyFigures = {
-  readonly perSecond: Spread
-  /** Processor time of the server per request, in microseconds; 0 where it cannot be seen. */
-  readonly micros: Spread
-  /** Of the bare proxy's requests per second in the same round, and of fastify's. */
-  readonly ofBare: Spread
+/** The base of each is the bare proxy. */
+export type ProxyFigures = Figures & {
+  /** Of fastify's requests per second in the same round. */
   readonly ofFastify: Spread
 }
 
-/** Without `nginx` where it is not installed. */
+/** Without `nginx` and `haproxy` where they are not installed. */
 export type ProxyBench = ReadonlyMap<ProxyKind, ProxyFigures>
 
 export type ProxyOptions = {
@@ -40,7 +46,7 @@ export type ProxyOptions = {
 
 /** Runs the bench; a minute and a half. Throws when a single request was not answered with a 2xx. */
 export async function benchProxy(options: ProxyOptions): Promise<ProxyBench> {
-  const { redisUrl, say = () => undefined, rounds = 5, seconds = 3, nodeFlags = [] } = options
+  const { redisUrl, say = () => undefined, rounds = 5, seconds = 2, nodeFlags = [] } = options
   const { kinds = proxyKinds } = options
   const started: BenchServer[] = []
   const keep = <Server extends BenchServer>(server: Server): Server => {
@@ -56,36 +62,42 @@ export async function benchProxy(options: ProxyOptions): Promise<ProxyBench> {
       const env = { REDIS_URL: redisUrl }
       return startServer({ file: 'proxy-servers.ts', args, env, core: 'server' })
     }
-    const startGate = (redis: string | null) =>
-      startGateServer({ redisUrl: redis, upstreamUrl: new URL(upstream.url).origin, nodeFlags })
+    const upstreamUrl = new URL(upstream.url).origin
+    const startGate = async (kind: ProxyKind, setup: Omit<GateServerOptions, 'upstreamUrl'>) => {
+      if (!kinds.includes(kind)) return
+      servers.set(kind, keep(await startGateServer({ ...setup, upstreamUrl, nodeFlags })))
+    }
 
     const servers = new Map<ProxyKind, BenchServer>([['bare', keep(await startPeer('bare'))]])
-    if (kinds.includes('memory')) servers.set('memory', keep(await startGate(null)))
-    if (kinds.includes('redis')) servers.set('redis', keep(await startGate(redisUrl)))
+    await startGate('memory', { redisUrl: null })
+    await startGate('leased', { redisUrl })
+    await startGate('exact', { redisUrl, counting: 'exact' })
     servers.set('fastify', keep(await startPeer('fastify')))
     // The same request to all of them, header for header; each gate has its own key of one length.
-    const headers = (servers.get('memory') ?? servers.get('redis'))?.headers ?? strangerHeaders
+    const headers =
+      [...servers.values()].find((one) => 'x-api-key' in one.headers)?.headers ?? strangerHeaders
     for (const kind of ['bare', 'fastify'] as const) {
       const server = servers.get(kind)
       if (server !== undefined) servers.set(kind, { ...server, headers })
     }
-    const nginx = kinds.includes('nginx') ? await startNginx(upstream.url, headers) : null
-    if (nginx !== null) servers.set('nginx', keep(nginx))
+    for (const [kind, start] of [
+      ['nginx', startNginx],
+      ['haproxy', startHaproxy],
+    ] as const) {
+      const server = kinds.includes(kind) ? await start(upstream.url, headers) : null
+      if (server !== null) servers.set(kind, keep(server))
+    }
 
     const found = await inTurn(servers, { answer: answerText, rounds, seconds, say })
-    const figuresOf = (kind: ProxyKind): ProxyFigures => ({
-      perSecond: found.of(kind, rate),
-      micros: found.of(kind, ({ userMicros, systemMicros }) => userMicros + systemMicros),
-      ofBare: found.against(kind, 'bare', rate),
+    const of = (kind: ProxyKind): ProxyFigures => ({
+      ...figuresOf(found, kind, 'bare'),
       ofFastify: found.against(kind, 'fastify', rate),
     })
-    return new Map([...servers.keys()].map((kind) => [kind, figuresOf(kind)]))
+    return new Map([...servers.keys()].map((kind) => [kind, of(kind)]))
   } finally {
     await Promise.all(started.map((server) => server.stop()))
   }
 }
-
-const rate = ({ perSecond }: Sample): number => perSecond
 
 /** Where no gate runs that would have made a key. */
 const strangerHeaders = {
@@ -97,7 +109,7 @@ if (import.meta.main) {
   const redisUrl = process.env.REDIS_URL
   if (redisUrl === undefined) throw new Error('REDIS_URL is not set')
   const say = (line: string) => void process.stderr.write(`${line}\n`)
-  const [seconds = '3', rounds = '5', ...names] = process.argv.slice(2)
+  const [seconds = '2', rounds = '5', ...names] = process.argv.slice(2)
   const kinds = names.length === 0 ? proxyKinds : proxyKinds.filter((kind) => names.includes(kind))
   const found = await benchProxy({
     redisUrl,

@@ -21,8 +21,15 @@ export type Section = {
   /** How it was measured, in sentences. */
   readonly about: string
   readonly figures: readonly Figure[]
+  /** What was measured of each server, one a row. */
+  readonly table?: Table
   /** Why the figures are not to be relied on, where that is seen. */
   readonly noise?: string | null
+}
+
+export type Table = {
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly string[])[]
 }
 
 export type Report = {
@@ -94,6 +101,8 @@ export const micros = (value: number): string => `${value.toFixed(1)} µs`
 export const millis = (value: number): string => `${value.toFixed(1)} ms`
 export const fineMillis = (value: number): string => `${value.toFixed(2)} ms`
 
+export const share = (value: number): string => `${(value * 100).toFixed(2)} %`
+
 /** The least and the most, to stand behind a median. */
 export const spreadOf = ({ min, max }: Spread, show: (value: number) => string): string =>
   ` (${show(min)} to ${show(max)})`
@@ -117,14 +126,23 @@ const rowOf = (figure: Figure): readonly string[] => [
 
 /** The sections as aligned columns. */
 export function renderTable(sections: readonly Section[]): string {
-  const rows = sections.flatMap(({ title, figures }) => [
+  const figures = sections.flatMap(({ title, figures }) => [
     ['', '', '', ''],
     [title, ...columns.slice(1)],
     ...figures.map((figure) => rowOf(figure).map((cell, at) => (at === 0 ? `  ${cell}` : cell))),
   ])
-  const widths = columns.map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)))
+  const servers = sections.flatMap(({ title, table }) =>
+    table === undefined
+      ? []
+      : [`\n${aligned([[title, ...table.columns.slice(1)], ...table.rows])}`],
+  )
+  return aligned(figures) + servers.join('')
+}
+
+function aligned(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]?.map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)))
   return rows
-    .map((row) => row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  '))
+    .map((row) => row.map((cell, at) => cell.padEnd(widths?.[at] ?? 0)).join('  '))
     .map((line) => `${line.trimEnd()}\n`)
     .join('')
 }
@@ -144,16 +162,28 @@ export function renderPage({ command, date, facts, sections, notes }: Report): s
     '# Bench results',
     `Written by \`${command}\` on ${date.toISOString().slice(0, 16).replace('T', ' ')} UTC. Do not edit; run it again.`,
     renderVerdict(sections),
+    '## Targets',
+    targetsOf(sections),
+    '## Where',
     markdownTable(['machine and versions', ''], facts),
-    ...sections.flatMap(({ title, about, figures }) => [
+    ...sections.flatMap(({ title, about, figures, table }) => [
       `## ${title}`,
       about,
       markdownTable(columns, figures.map(rowOf)),
+      ...(table === undefined ? [] : [markdownTable(table.columns, table.rows)]),
     ]),
     '## How far to trust this',
     notes.map((note) => `- ${note}`).join('\n'),
   ]
   return `${parts.join('\n\n')}\n`
+}
+
+/** All of them, the missed ones too. */
+function targetsOf(sections: readonly Section[]): string {
+  const rows = sections.flatMap(({ title, figures }) =>
+    figures.filter(({ met }) => met !== null).map((figure) => [title, ...rowOf(figure)]),
+  )
+  return markdownTable(['', ...columns], rows)
 }
 
 function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -3,7 +3,7 @@
  * bench/results.md. `npm run bench -- gate keys` runs these sections alone and writes nothing.
  *
  * It uses the servers that DATABASE_URL and REDIS_URL name, or starts throw-away ones. The whole of
- * it takes about seven minutes, and it must have the machine to itself.
+ * it takes about twelve minutes, and it must have the machine to itself.
  */
 import { writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'

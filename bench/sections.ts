@@ -1,29 +1,25 @@
 /** The sections of the bench: what each runs, and which of its figures has which target. */
-import { benchGate } from './gate.ts'
 import { benchKeys } from './keys.ts'
 import { benchLimits } from './limits.ts'
 import { benchManagement } from './management.ts'
-import { cores, overload } from './process-sections.ts'
-import { latency, proxy, strain } from './proxy-sections.ts'
+import { admission, cores, overload, revocation } from './process-sections.ts'
+import { latency, strain } from './proxy-sections.ts'
 import {
   atLeast,
   atMost,
   below,
-  type Figure,
   fact,
   megabytes,
   micros,
   millis,
-  noiseOf,
   none,
   perSecond,
   ratio,
   type Section,
   type Setting,
-  spreadOf,
 } from './report.ts'
-import type { Spread } from './rounds.ts'
 import { benchScope } from './scope.ts'
+import { gate, growth, proxy } from './throughput-sections.ts'
 import { benchVault } from './vault.ts'
 import { benchWorker } from './worker.ts'
 import { benchWrongKeys } from './wrong-keys.ts'
@@ -35,6 +31,7 @@ export const sections: Readonly<Record<string, (setting: Setting) => Promise<Sec
   limits,
   gate,
   proxy,
+  growth,
   latency,
   strain,
   management,
@@ -42,6 +39,8 @@ export const sections: Readonly<Record<string, (setting: Setting) => Promise<Sec
   worker,
   cores,
   overload,
+  admission,
+  revocation,
 }
 
 async function management({ say }: Setting): Promise<Section> {
@@ -136,51 +135,6 @@ async function limits({ redisUrl, say }: Setting): Promise<Section> {
       ),
       fact('calls of Redis', redisCallsPerSecond === null ? '-' : perSecond(redisCallsPerSecond)),
     ],
-  }
-}
-
-async function gate({ redisUrl, say }: Setting): Promise<Section> {
-  const found = await benchGate({ redisUrl, say })
-  const { ofBare, ofBareByTime: byTime, perSecond: rates, userMicros, systemMicros } = found
-  const of = 'of bare Hono'
-  const cost = (user: Spread, system: Spread) => `${micros(user.median)}, ${micros(system.median)}`
-  const both: Figure[] = (['bare', 'memory', 'redis'] as const).flatMap((kind) => {
-    const name = kind === 'bare' ? 'bare Hono' : `the gate, ${kind}`
-    return [
-      fact(`${name}: requests`, perSecond(rates[kind].median)),
-      fact(`${name}: its own code and the kernel`, cost(userMicros[kind], systemMicros[kind])),
-    ]
-  })
-  return {
-    title: 'The full gate',
-    about:
-      'One core for the server, 50 keep-alive connections, five rounds of four seconds each, in turn. Bare is Hono on @hono/node-server answering a small JSON. The gate answers the same from an in-process handler after key, tenant, permission, and limits of the tenant and of the key; its log is off. All get the same request, header for header, and one that is not answered with 200 fails the bench. Processor time is per request.',
-    figures: [
-      atLeast(
-        `counting in memory, ${of}`,
-        ofBare.memory.median,
-        0.6,
-        ratio,
-        spreadOf(ofBare.memory, ratio),
-      ),
-      atLeast(
-        `counting in Redis, ${of}`,
-        ofBare.redis.median,
-        0.4,
-        ratio,
-        spreadOf(ofBare.redis, ratio),
-      ),
-      fact(
-        'counting in memory, by processor time',
-        ratio(byTime.memory.median) + spreadOf(byTime.memory, ratio),
-      ),
-      fact(
-        'counting in Redis, by processor time',
-        ratio(byTime.redis.median) + spreadOf(byTime.redis, ratio),
-      ),
-      ...both,
-    ],
-    noise: noiseOf('bare Hono', rates.bare),
   }
 }
 
