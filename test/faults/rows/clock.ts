@@ -3,8 +3,10 @@
  * the process itself (libfaketime is not among what the tests install): `Date` steps, timers and the
  * monotonic clock do not.
  */
+
+import { limitedStream, tenants } from '../callers.ts'
 import { isGood, mostInWindow, of } from '../oracles.ts'
-import { ask, limitedStream, startRig, tenants, windowMs } from '../rig.ts'
+import { ask, startRig, windowMs } from '../rig.ts'
 import { alwaysChecks, busyOf, limitedOf, quota, tryFault } from '../trial.ts'
 import { atLeast, atMost, exactly, type Group, inTime, lasting } from '../verdicts.ts'
 import { preloaded } from './restart.ts'

@@ -6,8 +6,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { until } from '../../redis.ts'
 import { type HttpUpstream, startHttpUpstream } from '../../upstream.ts'
+import { tenants } from '../callers.ts'
 import { isGood, machineMs, of, quantileMs, type Seen, tookMs } from '../oracles.ts'
-import { ask, preload, type Rig, type RigNode, startRig, tenants } from '../rig.ts'
+import { ask, preload, type Rig, type RigNode, startRig } from '../rig.ts'
 import { alwaysChecks, busyOf, limitChecks, tryFault } from '../trial.ts'
 import {
   atLeast,
