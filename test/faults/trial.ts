@@ -8,6 +8,7 @@ import { type Load, type Stream, startLoad } from './load.ts'
 import {
   between,
   foreignSeen,
+  isGood,
   longestMs,
   machineMs,
   mostInWindow,
@@ -129,13 +130,16 @@ export function limitChecks(
   const most = (some: readonly Seen[]) => mostInWindow(of(some, 'limited'), windowMs)
   const settled = between(after, untilMs + lengths.slack(2000), Number.POSITIVE_INFINITY)
   const inStore = settled.filter((one) => one.quota === quota)
+  const isShare = (one: Seen) => one.stream === 'limited' && isGood(one) && one.quota !== quota
+  const shared = settled.filter(isShare).length
   const asked = most(settled.map((one) => ({ ...one, status: 200 })))
   return [
     atMost('in any window', most(seen), quota * ever),
     ...(within === undefined ? [] : [atMost('in windows within', most(during), quota * within)]),
     atMost('counted in windows later', most(inStore), quota),
-    // A store that a busy machine keeps from answering is away, and shares are spent beside it.
-    inTime(busyOf(seen), atMost('in windows later', most(settled), quota)),
+    // Now and then an answer misses its 200 ms on any machine, and a share is spent beside the store.
+    atMost('in windows later', most(settled), quota + shared),
+    inTime(busyOf(seen), atMost('on shares later', shared, settled.length * 0.05)),
     // Nor less: it gets nearly all that it has and asks for.
     inTime(busyOf(seen), atLeast('let through later', most(settled), Math.min(quota, asked) * 0.8)),
   ]

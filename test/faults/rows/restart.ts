@@ -256,7 +256,7 @@ export const standstillGroup: Group = {
 }
 
 const longestStill = (seen: readonly Seen[], lengths: Lengths): Check =>
-  atMost('longest wait', Math.max(0, ...seen.map(tookMs)), 500 + lengths.slack(300), ' ms')
+  atMost('longest wait', Math.max(0, ...seen.map(tookMs)), 500 + lengths.slack(500), ' ms')
 
 /** The environment of a gate that preload.ts is loaded into. */
 export const preloaded = (what: 'clock' | 'block') => ({
