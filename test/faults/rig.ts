@@ -11,16 +11,17 @@ import {
   type GateProcess,
   makePlace,
   type Place,
+  type Sent,
   startGateProcess,
 } from '../gate-process.ts'
 import { type Exit, type Running, start } from '../process.ts'
 import { until } from '../redis.ts'
 import { type Relay, startRelay } from '../relay.ts'
 import { freePort, type Server, startPostgres, startRedis } from '../servers.ts'
+import { mixOf, type RigKey, tenants } from './callers.ts'
 import type { Stream } from './load.ts'
-import { machineMs, uncaughtLines } from './oracles.ts'
+import { uncaughtLines } from './oracles.ts'
 
-export const tenants = ['tenant_abc123', 'tenant_xyz789'] as const
 const secret = Buffer.alloc(32, 7).toString('base64')
 
 /** How long a gate may take to start, where many things are started at once on few cores. */
@@ -138,8 +139,6 @@ export type Rig = {
   stop(): Promise<void>
 }
 
-export type RigKey = { readonly id: string; readonly key: string }
-
 /** Starts it, and resolves when all nodes are ready. */
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const count = options.nodes ?? 4
@@ -227,8 +226,6 @@ log: { level: warn }
 ${config.more ?? ''}`
 }
 
-type Rows = Readonly<Record<string, readonly string[]>>
-
 type Parts = {
   readonly nodes: readonly RigNode[]
   readonly postgres: Server
@@ -296,50 +293,8 @@ async function describe(parts: Parts): Promise<Rig> {
   }
 }
 
-function mixOf(
-  variable: (name: string) => string,
-  rows: Rows,
-  limited?: { readonly key: RigKey; readonly perSecond: number },
-): Stream[] {
-  const [a, b] = tenants
-  const as = (tenant: string, key: string) => ({ 'x-api-key': variable(key), 'x-tn': tenant })
-  const list = '/v1/subscriptions?nonce=:nonce'
-  const readers = tenants.flatMap((tenant) =>
-    ['POSTERN_SK_LIVE', 'POSTERN_SK_DEV'].map((key): Stream => {
-      const name = `rows ${tenant} ${key}`
-      const own = rows[`${tenant} ${key}`]
-      return { name, perSecond: 12, headers: as(tenant, key), path: list, rows: own }
-    }),
-  )
-  const [rowOfA = ''] = rows[`${a} POSTERN_SK_LIVE`] ?? []
-  const [rowOfB = ''] = rows[`${b} POSTERN_SK_LIVE`] ?? []
-  const row = (id: string) => `/v1/subscriptions/${id}?nonce=:nonce`
-  const live = 'POSTERN_SK_LIVE'
-  return [
-    ...readers,
-    {
-      ...{ name: 'write', method: 'PATCH', body: '{"seats":7}', path: row(rowOfB) },
-      ...{ perSecond: 6, headers: { ...as(b, live), 'content-type': 'application/json' } },
-    },
-    { name: 'foreign', perSecond: 6, headers: as(b, live), path: row(rowOfA) },
-    { name: 'echo', perSecond: 20, headers: as(a, live), path: '/echo/:nonce', echoTo: a },
-    ...(limited === undefined ? [] : [limitedStream('limited', limited.key, limited.perSecond)]),
-  ]
-}
-
-/** Calls of a limited key that need no database. Its name must begin with `limited`. */
-export function limitedStream(name: string, { key }: RigKey, perSecond: number): Stream {
-  const [tenant] = tenants
-  const headers = { 'x-api-key': key, 'x-tn': tenant }
-  return { name, perSecond, headers, path: '/echo/:nonce', echoTo: tenant }
-}
-
 /** One question to a node. */
-export const ask = (
-  node: RigNode,
-  path: string,
-  sent: Parameters<typeof call>[1] = {},
-): Promise<Answer> => call(node.url + path, sent)
+export const ask = (node: RigNode, path: string, sent: Sent = {}): Promise<Answer> =>
+  call(node.url + path, sent)
 
 export const preload = fileURLToPath(new URL('preload.ts', import.meta.url))
-export { machineMs }

@@ -46,11 +46,10 @@ async function main(): Promise<number> {
   }
 }
 
-const readResults = (file: string): Result[] =>
-  readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line))
+function readResults(file: string): Result[] {
+  const lines = readFileSync(file, 'utf8').split('\n')
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line))
+}
 
 /** The rows, as tests; their servers are theirs, and stopped by them. */
 function runRows(file: string): Promise<number> {

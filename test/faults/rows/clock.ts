@@ -3,9 +3,11 @@
  * the process itself (libfaketime is not among what the tests install): `Date` steps, timers and the
  * monotonic clock do not.
  */
+
+import { limitedStream, tenants } from '../callers.ts'
 import { isGood, mostInWindow, of } from '../oracles.ts'
-import { ask, limitedStream, startRig, tenants, windowMs } from '../rig.ts'
-import { alwaysChecks, busyOf, limitedOf, quota, tryFault } from '../trial.ts'
+import { ask, startRig, windowMs } from '../rig.ts'
+import { alwaysChecks, busyOf, limitedOf, quota, sharesOf, tryFault } from '../trial.ts'
 import { atLeast, atMost, exactly, type Group, inTime, lasting } from '../verdicts.ts'
 import { preloaded } from './restart.ts'
 import { endsWithin, revoke } from './revocation.ts'
@@ -38,7 +40,8 @@ export const clockGroup: Group = {
         const most = mostInWindow(own, windowMs)
         return [
           ...alwaysChecks(trial),
-          atMost('in any window', most, quota),
+          atMost('in any window', most, quota + sharesOf(trial.seen)),
+          inTime(busyOf(trial.seen), atMost('on shares', sharesOf(trial.seen), own.length * 0.05)),
           inTime(busyOf(trial.seen), atLeast('let through', most, quota * 0.8)),
           atLeast(
             'served by that node',

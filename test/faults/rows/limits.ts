@@ -1,7 +1,8 @@
 /** Is a limit what it says, over four gates, when nothing is broken but the callers? */
 import { Agent, request } from 'node:http'
+import { limitedStream, type RigKey, tenants } from '../callers.ts'
 import { mostInWindow, of, quotaOf, type Seen } from '../oracles.ts'
-import { limitedStream, type Rig, type RigKey, startRig, tenants, windowMs } from '../rig.ts'
+import { type Rig, startRig, windowMs } from '../rig.ts'
 import { alwaysChecks, busyOf, tryFault } from '../trial.ts'
 import {
   atLeast,

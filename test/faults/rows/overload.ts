@@ -1,7 +1,9 @@
 /** Ten times what the gates can do. */
+
+import { tenants } from '../callers.ts'
 import { type Stream, startLoad } from '../load.ts'
 import { isGood, longestMs, of, quantileMs, type Seen } from '../oracles.ts'
-import { startRig, tenants } from '../rig.ts'
+import { startRig } from '../rig.ts'
 import { alwaysChecks } from '../trial.ts'
 import { atLeast, atMost, type Group, lasting } from '../verdicts.ts'
 

@@ -3,8 +3,9 @@ import { withClient } from '../../database.ts'
 import { isListening } from '../../gate-process.ts'
 import { until } from '../../redis.ts'
 import type { Server } from '../../servers.ts'
+import { tenants } from '../callers.ts'
 import { between, of, wrongAnswers } from '../oracles.ts'
-import { ask, type Rig, startRig, tenants } from '../rig.ts'
+import { ask, type Rig, startRig } from '../rig.ts'
 import {
   alwaysChecks,
   limitChecks,

@@ -2,8 +2,9 @@
 import { ask as askServer } from '../../redis.ts'
 import type { Weather } from '../../relay.ts'
 import type { Server } from '../../servers.ts'
+import { tenants } from '../callers.ts'
 import { of } from '../oracles.ts'
-import { ask, type Rig, startRig, tenants } from '../rig.ts'
+import { ask, type Rig, startRig } from '../rig.ts'
 import {
   alwaysChecks,
   limitChecks,

@@ -6,8 +6,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { until } from '../../redis.ts'
 import { type HttpUpstream, startHttpUpstream } from '../../upstream.ts'
+import { tenants } from '../callers.ts'
 import { isGood, machineMs, of, quantileMs, type Seen, tookMs } from '../oracles.ts'
-import { ask, preload, type Rig, type RigNode, startRig, tenants } from '../rig.ts'
+import { ask, preload, type Rig, type RigNode, startRig } from '../rig.ts'
 import { alwaysChecks, busyOf, limitChecks, tryFault } from '../trial.ts'
 import {
   atLeast,
@@ -255,7 +256,7 @@ export const standstillGroup: Group = {
 }
 
 const longestStill = (seen: readonly Seen[], lengths: Lengths): Check =>
-  atMost('longest wait', Math.max(0, ...seen.map(tookMs)), 500 + lengths.slack(300), ' ms')
+  atMost('longest wait', Math.max(0, ...seen.map(tookMs)), 500 + lengths.slack(500), ' ms')
 
 /** The environment of a gate that preload.ts is loaded into. */
 export const preloaded = (what: 'clock' | 'block') => ({

@@ -1,6 +1,8 @@
 /** How long a key that was revoked on one node passes on the others. */
+
+import { tenants } from '../callers.ts'
 import { machineMs } from '../oracles.ts'
-import { ask, type Rig, type RigNode, startRig, tenants } from '../rig.ts'
+import { ask, type Rig, type RigNode, startRig } from '../rig.ts'
 import { atMost, type Check, exactly, type Group, type Lengths, later } from '../verdicts.ts'
 
 const notYet = 'nodes are told of a revocation, and it waits for them'
