@@ -591,7 +591,7 @@ describe('a config', () => {
       },
     ])
     expect(keys).toEqual({
-      knownMax: 50_000,
+      knownMax: 150_000,
       unknownMax: 20_000,
       positiveTtlMs: 60_000,
       negativeTtlMs: 5000,

@@ -206,7 +206,7 @@ export const fileSchema = section({
     .describe('Where the data is comes from DATABASE_URL, REDIS_URL and POSTERN_DIR.'),
   keys: section({
     cache: section({
-      known: whole(1, 10_000_000).default(50_000).describe('Keys that exist.'),
+      known: whole(1, 10_000_000).default(150_000).describe('Keys that exist.'),
       unknown: whole(1, 10_000_000).default(20_000).describe('Keys that do not.'),
     })
       .prefault({})

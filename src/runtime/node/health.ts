@@ -5,9 +5,9 @@ import type { NodeSignal } from './signal/open.ts'
 import type { Storage } from './storage.ts'
 
 /**
- * Asks the database, and the others for what they know of themselves. Redis down is degraded, for
- * limits say what they do then, and so is a node that hears nothing of the others; without the
- * database no key is proved.
+ * Asks the database, and the others for what they know of themselves. Whatever is down is degraded,
+ * and not unavailable: limits say what they do without Redis, and without the database verified keys
+ * work on (`keys.outage`), which they would not if a load balancer took every node away at once.
  */
 export async function healthOf(
   storage: Storage,
@@ -28,6 +28,6 @@ export async function healthOf(
   }
   const parts = { database, limits, signal: signal.health() }
   if (draining) return { status: 'draining', parts }
-  if (!database.ok) return { status: 'unavailable', parts }
-  return { status: counting && parts.signal.ok ? 'ready' : 'degraded', parts }
+  const isWhole = database.ok && counting && parts.signal.ok
+  return { status: isWhole ? 'ready' : 'degraded', parts }
 }
