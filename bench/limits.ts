@@ -50,6 +50,7 @@ const route: Route = {
   hosts: [],
   upstream: null,
   sandbox: null,
+  secrets: null,
   rewrite: null,
   cors: null,
   permission: null,

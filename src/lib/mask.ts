@@ -20,12 +20,11 @@ const asterisk = 42
 const none = new Uint8Array()
 
 /**
- * The ways in which a value is likely to come back: as it is, in JSON, URL-encoded (RFC 3986 and as
- * forms are), and in base64 (RFC 4648, both alphabets) at each of the three places a byte can have in
- * it. Empty for values below `maskedMin`.
+ * The ways in which a value is likely to come back, as texts: as it is, in JSON, URL-encoded (RFC 3986
+ * and as forms are), and in base64 (RFC 4648, both alphabets) at each of the three places a byte can
+ * have in it. Empty for values below `maskedMin`.
  */
-export function patternsOf(value: string): Uint8Array[] {
-  const encoder = new TextEncoder()
+export function formsOf(value: string): string[] {
   const bytes = encoder.encode(value)
   if (bytes.length < maskedMin) return []
   const escaped = percentEncoded(bytes)
@@ -36,8 +35,14 @@ export function patternsOf(value: string): Uint8Array[] {
     ...[escaped.replaceAll('%20', '+'), escaped.replace(/%../g, (code) => code.toLowerCase())],
     ...[0, 1, 2].flatMap((at) => base64Core(bytes, at)),
   ])
-  return [...texts].map((text) => encoder.encode(text))
+  return [...texts]
 }
+
+/** The same as bytes, ready for `createMask`. */
+export const patternsOf = (value: string): Uint8Array[] => formsOf(value).map(toBytes)
+
+const encoder = new TextEncoder()
+const toBytes = (text: string): Uint8Array => encoder.encode(text)
 
 /** Everything but RFC 3986's unreserved characters. */
 function percentEncoded(bytes: Uint8Array): string {
@@ -62,17 +67,19 @@ function base64Core(bytes: Uint8Array, at: number): string[] {
 
 /** A mask for one stream. Patterns are bytes, none of them empty. */
 export function createMask(patterns: readonly Uint8Array[]): Mask {
-  /** The end of what was pushed, which may be the beginning of a pattern. */
+  const find = createFinder(patterns)
+  /** The end of what was pushed, which may be the beginning of a pattern. A copy: pieces are lent. */
   let held: Uint8Array = none
   /** What of it is covered whatever follows. */
-  let carried: Range[] = []
+  let carried: readonly Range[] = []
 
   return {
     push(piece) {
       const bytes = held.length === 0 ? piece : joined(held, piece)
-      const ranges = [...carried, ...findAll(bytes, patterns)]
+      const found = find(bytes)
+      const ranges = carried.length === 0 ? found : [...carried, ...found]
       const stop = bytes.length - waiting(bytes, patterns)
-      held = stop === bytes.length ? none : bytes.slice(stop)
+      held = stop === bytes.length ? none : copyOf(bytes, stop, bytes.length)
       carried = ranges
         .filter(([, end]) => end > stop)
         .map(([start, end]) => [Math.max(0, start - stop), end - stop])
@@ -87,7 +94,19 @@ export function createMask(patterns: readonly Uint8Array[]): Mask {
   }
 }
 
-type Range = readonly [start: number, end: number]
+/** From where to where. */
+export type Range = readonly [start: number, end: number]
+
+/** Where any of the patterns stands in a text; also those that overlap. */
+export function rangesIn(text: string, patterns: readonly string[]): Range[] {
+  const ranges: Range[] = []
+  for (const pattern of patterns) {
+    for (let at = text.indexOf(pattern); at >= 0; at = text.indexOf(pattern, at + 1)) {
+      ranges.push([at, at + pattern.length])
+    }
+  }
+  return ranges
+}
 
 function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
   const both = new Uint8Array(first.length + second.length)
@@ -96,17 +115,57 @@ function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
   return both
 }
 
-/** Where patterns stand; also those that overlap. */
-function findAll(bytes: Uint8Array, patterns: readonly Uint8Array[]): Range[] {
-  const ranges: Range[] = []
+/** `slice` of a Buffer is no copy. */
+function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  const copy = new Uint8Array(to - from)
+  copy.set(bytes.subarray(from, to))
+  return copy
+}
+
+/** As many kinds of pairs of bytes as are told apart. A power of two. */
+const kinds = 4096
+const farthest = 255
+
+/**
+ * Finds all patterns at once (Wu and Manber 1994). A window as long as the shortest of them moves over
+ * the bytes, and its last two say how far it may move without missing one: mostly by its length, so
+ * that of a long text only few bytes are looked at.
+ */
+function createFinder(patterns: readonly Uint8Array[]): (bytes: Uint8Array) => Range[] {
+  if (patterns.length === 0) return () => []
+  const least = Math.min(...patterns.map(({ length }) => length))
+  const isPair = least > 1
+  const kindAt = (bytes: Uint8Array, at: number): number =>
+    isPair ? (((bytes[at - 1] ?? 0) << 4) ^ (bytes[at] ?? 0)) & (kinds - 1) : (bytes[at] ?? 0)
+  const shifts = new Uint8Array(kinds).fill(Math.min(farthest, isPair ? least - 1 : least))
+  const endings = new Map<number, Uint8Array[]>()
   for (const pattern of patterns) {
-    const last = bytes.length - pattern.length
-    for (let at = bytes.indexOf(pattern[0]!); at >= 0 && at <= last; ) {
-      if (matches(bytes, at, pattern, pattern.length)) ranges.push([at, at + pattern.length])
-      at = bytes.indexOf(pattern[0]!, at + 1)
+    for (let at = isPair ? 1 : 0; at < least; at++) {
+      const kind = kindAt(pattern, at)
+      shifts[kind] = Math.min(shifts[kind] ?? 0, least - 1 - at)
     }
+    const last = kindAt(pattern, least - 1)
+    endings.set(last, [...(endings.get(last) ?? []), pattern])
   }
-  return ranges
+
+  return (bytes) => {
+    const ranges: Range[] = []
+    for (let at = least - 1; at < bytes.length; ) {
+      const kind = kindAt(bytes, at)
+      const shift = shifts[kind] ?? 0
+      if (shift === 0) {
+        const start = at - least + 1
+        for (const pattern of endings.get(kind) ?? []) {
+          const fits = start + pattern.length <= bytes.length
+          if (fits && matches(bytes, start, pattern, pattern.length)) {
+            ranges.push([start, start + pattern.length])
+          }
+        }
+      }
+      at += shift === 0 ? 1 : shift
+    }
+    return ranges
+  }
 }
 
 function matches(bytes: Uint8Array, at: number, pattern: Uint8Array, length: number): boolean {
@@ -133,7 +192,7 @@ function cover(bytes: Uint8Array, ranges: readonly Range[], stop: number): Uint8
   const output = stop === bytes.length ? bytes : bytes.subarray(0, stop)
   const inside = ranges.filter(([start]) => start < stop)
   if (inside.length === 0) return output
-  const copy = output.slice()
+  const copy = copyOf(output, 0, output.length)
   for (const [start, end] of inside) copy.fill(asterisk, start, end)
   return copy
 }
