@@ -1,16 +1,17 @@
 /** Secrets in calls to an upstream on both runtimes, and what only Node passes on. */
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { expect, test } from 'vitest'
-import { startGate } from '../gate.ts'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createDatabase, type TestDatabase } from '../database.ts'
+import { startGate, type TestGate } from '../gate.ts'
 import { secretsSuite } from '../suites/secrets.suite.ts'
-import { startRawUpstream } from '../upstream.ts'
+import { type RawUpstream, startRawUpstream } from '../upstream.ts'
 import { startForwardingGate } from '../worker.ts'
 
 secretsSuite('Node', (config) => startGate({}, config))
 secretsSuite('Workers', startForwardingGate)
 
-const value = 'sk-canary-9f8e7d6c'
+const value = 'sk-canary-9f8e7d6q'
 
 const config = (url: string) => `
 version: 1
@@ -25,44 +26,55 @@ platforms:
     seed: [{ id: tenant_abc123 }]
 `
 
-/** What a client reads of an answer of these bytes, with the secret's value in the place of `@`. */
-async function passed(answer: readonly string[]): Promise<string> {
-  const upstream = await startRawUpstream(async (connection) => {
+let database: TestDatabase
+let upstream: RawUpstream
+let gate: TestGate
+let session = ''
+let answer: readonly string[] = []
+const keys = () => ({ 'x-api-key': gate.seeded.sk_live_, 'x-tn': 'tenant_abc123' })
+beforeAll(async () => {
+  upstream = await startRawUpstream(async (connection) => {
     await connection.until('\r\n\r\n')
-    for (const piece of answer) connection.socket.write(piece.replaceAll('@', value), 'latin1')
+    for (const piece of answer) connection.socket.write(piece, 'latin1')
     connection.socket.end()
   })
-  const gate = await startGate({}, config(upstream.url))
-  try {
-    const keys = { 'x-api-key': gate.seeded.sk_live_, 'x-tn': 'tenant_abc123' }
-    const post = (path: string, body: unknown) =>
-      fetch(gate.url + path, {
-        method: 'POST',
-        headers: { ...keys, 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-      })
-    const { id } = (await (await post('/sessions', { userId: 'u' })).json()) as { id: string }
-    await post(`/sessions/${id}/secrets`, { KEY: value })
-    const { port, host } = new URL(gate.url)
-    const socket = connect(Number(port), '127.0.0.1')
-    const lines = ['GET /raw/x HTTP/1.1', `Host: ${host}`, 'TE: trailers', 'Connection: close']
-    const named = Object.entries({ ...keys, 'postern-session': id })
-    const head = [...lines, ...named.map(([name, field]) => `${name}: ${field}`)]
-    socket.write(`${head.join('\r\n')}\r\n\r\n`)
-    return await text(socket)
-  } finally {
-    await gate.stop()
-    await upstream.stop()
-  }
+  database = await createDatabase({ migrate: false })
+  gate = await startGate({ DATABASE_URL: database.ownerUrl }, config(upstream.url))
+  const post = (path: string, body: unknown) =>
+    fetch(gate.url + path, {
+      method: 'POST',
+      headers: { ...keys(), 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+  const made = (await (await post('/sessions', { userId: 'u' })).json()) as { id: string }
+  session = made.id
+  await post(`/sessions/${session}/secrets`, { KEY: value })
+})
+afterAll(async () => {
+  await gate?.stop()
+  await database?.drop()
+  await upstream?.stop()
+})
+
+/** What a client reads when the upstream sends these bytes. */
+async function passed(pieces: readonly string[]): Promise<string> {
+  answer = pieces
+  const { port, host } = new URL(gate.url)
+  const socket = connect(Number(port), '127.0.0.1')
+  const lines = ['GET /raw/x HTTP/1.1', `Host: ${host}`, 'TE: trailers', 'Connection: close']
+  const named = Object.entries({ ...keys(), 'postern-session': session })
+  const head = [...lines, ...named.map(([name, field]) => `${name}: ${field}`)]
+  socket.write(`${head.join('\r\n')}\r\n\r\n`)
+  return text(socket)
 }
 
 const stars = '*'.repeat(value.length)
 
 test('X11: a 103 and trailers are covered, and a value over two chunks', async () => {
   const seen = await passed([
-    'HTTP/1.1 103 Early Hints\r\nLink: </@>; rel=preload\r\n\r\n',
+    `HTTP/1.1 103 Early Hints\r\nLink: </${value}>; rel=preload\r\n\r\n`,
     'HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n',
-    `9\r\n${value.slice(0, 9)}\r\n9\r\n${value.slice(9)}\r\n0\r\nx-sum: @\r\n\r\n`,
+    `9\r\n${value.slice(0, 9)}\r\n9\r\n${value.slice(9)}\r\n0\r\nx-sum: ${value}\r\n\r\n`,
   ])
   expect(seen).toContain(`Link: </${stars}>; rel=preload`)
   expect(seen).toContain(`\r\n\r\n12\r\n${stars}\r\n0\r\nx-sum: ${stars}\r\n\r\n`)
@@ -70,7 +82,7 @@ test('X11: a 103 and trailers are covered, and a value over two chunks', async (
 })
 
 test('X11: a body that ends with its connection keeps its last piece', async () => {
-  const seen = await passed(['HTTP/1.0 200 OK\r\n\r\n@ and ', value.slice(0, 6)])
+  const seen = await passed([`HTTP/1.0 200 OK\r\n\r\n${value} and `, value.slice(0, 6)])
   expect(seen).toContain(`${stars} and `)
   expect(seen).toContain(value.slice(0, 6))
 })
