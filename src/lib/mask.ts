@@ -5,6 +5,7 @@
  * The danger is the seam: a value that begins in one piece ends in the next. So the end of a piece
  * that could be the beginning of a pattern waits for the next one, and nothing else does.
  */
+import { QuickSearch, type Range, SteadySearch } from './search.ts'
 
 export type Mask = {
   /** What of the bytes so far may go on. Does not change `piece`, and may answer with it. */
@@ -67,7 +68,8 @@ function base64Core(bytes: Uint8Array, at: number): string[] {
 
 /** A mask for one stream. Patterns are bytes, none of them empty. */
 export function createMask(patterns: readonly Uint8Array[]): Mask {
-  const find = createFinder(patterns)
+  const quick = new QuickSearch(patterns)
+  let steady: SteadySearch | null = null
   /** The end of what was pushed, which may be the beginning of a pattern. A copy: pieces are lent. */
   let held: Uint8Array = none
   /** What of it is covered whatever follows. */
@@ -76,9 +78,13 @@ export function createMask(patterns: readonly Uint8Array[]): Mask {
   return {
     push(piece) {
       const bytes = held.length === 0 ? piece : joined(held, piece)
-      const found = find(bytes)
-      const ranges = carried.length === 0 ? found : [...carried, ...found]
-      const stop = bytes.length - waiting(bytes, patterns)
+      let found = steady?.take(piece, held.length) ?? quick.take(bytes, piece.length)
+      if (found === null) {
+        steady = new SteadySearch(patterns)
+        found = steady.take(bytes, 0)
+      }
+      const ranges = carried.length === 0 ? found.ranges : [...carried, ...found.ranges]
+      const stop = bytes.length - found.waiting
       held = stop === bytes.length ? none : copyOf(bytes, stop, bytes.length)
       carried = ranges
         .filter(([, end]) => end > stop)
@@ -94,20 +100,6 @@ export function createMask(patterns: readonly Uint8Array[]): Mask {
   }
 }
 
-/** From where to where. */
-export type Range = readonly [start: number, end: number]
-
-/** Where any of the patterns stands in a text; also those that overlap. */
-export function rangesIn(text: string, patterns: readonly string[]): Range[] {
-  const ranges: Range[] = []
-  for (const pattern of patterns) {
-    for (let at = text.indexOf(pattern); at >= 0; at = text.indexOf(pattern, at + 1)) {
-      ranges.push([at, at + pattern.length])
-    }
-  }
-  return ranges
-}
-
 function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
   const both = new Uint8Array(first.length + second.length)
   both.set(first)
@@ -120,71 +112,6 @@ function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
   const copy = new Uint8Array(to - from)
   copy.set(bytes.subarray(from, to))
   return copy
-}
-
-/** As many kinds of pairs of bytes as are told apart. A power of two. */
-const kinds = 4096
-const farthest = 255
-
-/**
- * Finds all patterns at once (Wu and Manber 1994). A window as long as the shortest of them moves over
- * the bytes, and its last two say how far it may move without missing one: mostly by its length, so
- * that of a long text only few bytes are looked at.
- */
-function createFinder(patterns: readonly Uint8Array[]): (bytes: Uint8Array) => Range[] {
-  if (patterns.length === 0) return () => []
-  const least = Math.min(...patterns.map(({ length }) => length))
-  const isPair = least > 1
-  const kindAt = (bytes: Uint8Array, at: number): number =>
-    isPair ? (((bytes[at - 1] ?? 0) << 4) ^ (bytes[at] ?? 0)) & (kinds - 1) : (bytes[at] ?? 0)
-  const shifts = new Uint8Array(kinds).fill(Math.min(farthest, isPair ? least - 1 : least))
-  const endings = new Map<number, Uint8Array[]>()
-  for (const pattern of patterns) {
-    for (let at = isPair ? 1 : 0; at < least; at++) {
-      const kind = kindAt(pattern, at)
-      shifts[kind] = Math.min(shifts[kind] ?? 0, least - 1 - at)
-    }
-    const last = kindAt(pattern, least - 1)
-    endings.set(last, [...(endings.get(last) ?? []), pattern])
-  }
-
-  return (bytes) => {
-    const ranges: Range[] = []
-    for (let at = least - 1; at < bytes.length; ) {
-      const kind = kindAt(bytes, at)
-      const shift = shifts[kind] ?? 0
-      if (shift === 0) {
-        const start = at - least + 1
-        for (const pattern of endings.get(kind) ?? []) {
-          const fits = start + pattern.length <= bytes.length
-          if (fits && matches(bytes, start, pattern, pattern.length)) {
-            ranges.push([start, start + pattern.length])
-          }
-        }
-      }
-      at += shift === 0 ? 1 : shift
-    }
-    return ranges
-  }
-}
-
-function matches(bytes: Uint8Array, at: number, pattern: Uint8Array, length: number): boolean {
-  for (let i = length - 1; i >= 0; i--) if (bytes[at + i] !== pattern[i]) return false
-  return true
-}
-
-/** How many bytes at the end are the beginning of a pattern, and not all of it. */
-function waiting(bytes: Uint8Array, patterns: readonly Uint8Array[]): number {
-  let most = 0
-  for (const pattern of patterns) {
-    const from = Math.max(0, bytes.length - pattern.length + 1)
-    let at = bytes.indexOf(pattern[0]!, from)
-    while (at >= 0 && bytes.length - at > most) {
-      if (matches(bytes, at, pattern, bytes.length - at)) most = bytes.length - at
-      at = bytes.indexOf(pattern[0]!, at + 1)
-    }
-  }
-  return most
 }
 
 /** The bytes before `stop`, with the ranges covered. The same object where nothing is to be covered. */

@@ -7,16 +7,24 @@
  * because a secret is made of digits would cut the answer wrong, so a length is let be.
  */
 import type { Hop } from '../context.ts'
-import { rangesIn } from '../lib/mask.ts'
+import { createMask } from '../lib/mask.ts'
 import { Problem } from '../problem.ts'
 
 /** The text with as many asterisks in the place of each covered one. */
 export function coverText(text: string, covered: readonly string[]): string {
-  let shown = text
-  for (const [start, end] of rangesIn(text, covered)) {
-    shown = shown.slice(0, start) + '*'.repeat(end - start) + shown.slice(end)
-  }
-  return shown
+  if (!covered.some((one) => text.includes(one))) return text
+  const mask = createMask(covered.map(unitsOf))
+  const shown = [...mask.push(unitsOf(text)), ...mask.end()]
+  return shown.map((unit, at) => (unit === asterisk ? '*' : text.charAt(at))).join('')
+}
+
+const asterisk = 42
+
+/** A byte for each character; what is beyond latin-1 matches nothing that is ASCII. */
+function unitsOf(text: string): Uint8Array {
+  const units = new Uint8Array(text.length)
+  for (let at = 0; at < text.length; at++) units[at] = Math.min(255, text.charCodeAt(at))
+  return units
 }
 
 /** Names and values in turn, covered, as an upstream sent them. */
