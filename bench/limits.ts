@@ -51,6 +51,7 @@ const route: Route = {
   hosts: [],
   upstream: null,
   sandbox: null,
+  secrets: null,
   rewrite: null,
   cors: null,
   permission: null,

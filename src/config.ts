@@ -262,6 +262,7 @@ function toRoutes(route: RouteFile, upstreams: readonly Upstream[]): Route[] {
     upstream,
     sandbox: upstreamOf(route.sandbox, upstreams),
     rewrite: route.rewrite ?? null,
+    secrets: route.secrets?.headers ?? null,
     cors: route.cors === undefined ? null : toCors(route.cors),
     permission: route.permission ?? null,
     classes: route.classes,

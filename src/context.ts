@@ -129,6 +129,16 @@ export type Cors = {
   readonly maxAgeSeconds: number
 }
 
+/** A header that a route's upstream gets, with values of secrets of the caller's session in it. */
+export type SecretHeader = {
+  /** Lower case. */
+  readonly name: string
+  /** What stands around the values: one more than there are of those. */
+  readonly texts: readonly string[]
+  /** The names of the secrets whose values stand between, in turn. */
+  readonly secrets: readonly string[]
+}
+
 /** host + path + methods -> an in-process handler or an upstream, with what a caller needs to pass. */
 export type Route = {
   /** Unique within the platform; stands in logs and in counter keys. */
@@ -146,6 +156,8 @@ export type Route = {
   readonly sandbox: Upstream | null
   /** The path that the upstream gets, of literals and what `path` names. null: the caller's. */
   readonly rewrite: string | null
+  /** null: the upstream gets no secrets, and its answer is not looked through. */
+  readonly secrets: readonly SecretHeader[] | null
   /** null: browsers get no leave from the gateway, and an upstream's own passes. */
   readonly cors: Cors | null
   readonly permission: string | null
@@ -566,6 +578,8 @@ export type Hop = {
   readonly gate: Readonly<Record<string, string>>
   /** The gateway owns CORS here: what the upstream says of it is dropped. */
   readonly ownsCors: boolean
+  /** Texts of ASCII that nobody may read in the answer (proxy/cover.ts); null: it is not looked through. */
+  readonly covered: readonly string[] | null
   /** Told of an open WebSocket; answers what to call when it has closed. */
   onOpen(socket: OpenSocket): () => void
 }

@@ -38,6 +38,7 @@ const singletons = [
   'x-api-key',
   'authorization',
   'x-tn',
+  'postern-session',
   'content-type',
   'origin',
   'referer',

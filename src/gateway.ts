@@ -8,7 +8,17 @@
 import { Agents } from './agents/agents.ts'
 import type { Runs } from './agents/runs.ts'
 import { bodiless, checkBody, readJson } from './body.ts'
-import type { Change, Exchange, Platform, Ports, Principal, Route, Scope, Sql } from './context.ts'
+import type {
+  Change,
+  Exchange,
+  Platform,
+  Ports,
+  Principal,
+  Route,
+  Scope,
+  SecretHeader,
+  Sql,
+} from './context.ts'
 import {
   answerHeaders,
   createCors,
@@ -41,6 +51,7 @@ import { Problem, type Refusal } from './problem.ts'
 import type { Balancers } from './proxy/balance.ts'
 import { createIdentity } from './proxy/identity.ts'
 import { compileRewrite, type Rewrite } from './proxy/rewrite.ts'
+import { type Placed, placeSecrets } from './proxy/secrets.ts'
 import { type Check, createProxy } from './proxy/send.ts'
 import { canonicalPath, createRouter } from './routing.ts'
 import { Keyring, type Masters } from './vault/masters.ts'
@@ -186,7 +197,11 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
       const onOpen = exchange.upgrade
         ? watch.opener({ key, record, platform, tenant, route, call, since })
         : neverOpen
-      const facts = { platform, route, principal, method, path, search, requestId, onOpen }
+      const placed =
+        route.secrets === null
+          ? null
+          : must(await place(route.secrets, exchange, headers, principal)) // 400 403 503
+      const facts = { platform, route, principal, method, path, search, requestId, placed, onOpen }
       const answer = proxy.send({ ...facts, ...sentBy(exchange), gate: visit.headers })
       return visit.forwarded(await answer) // 408 413 502 503 504
     }
@@ -199,6 +214,18 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
     }
     const discards = platform.testMode === 'discard' && principal.environment === 'test'
     return discards ? rehearse(answer) : answer(ports.tenantSql, vault, agents) // the handler's own
+  }
+
+  /** What a route's headers carry is of the session that the caller names, in its own tenant. */
+  function place(
+    wanted: readonly SecretHeader[],
+    { upgrade }: Exchange,
+    headers: Pick<Headers, 'get'>,
+    principal: Principal,
+  ): Promise<Placed | Refusal> {
+    const scope = scopeOf(principal)
+    const asked = { session: headers.get('postern-session'), upgrade }
+    return placeSecrets(wanted, asked, (session, names) => vault.openSecrets(scope, session, names))
   }
 
   /** Answers truly, and takes back what was written before the answer goes. */
@@ -344,7 +371,7 @@ function currentPepper({ peppers }: Pick<VerifierOptions, 'peppers'>) {
 
 function scopeOf({ platform, environment, tenant }: Principal): Scope {
   if (tenant !== null) return { platform, environment, tenant }
-  const cause = 'a handler acts for a tenant, and this platform has none'
+  const cause = "rows and secrets are a tenant's, and this platform has none"
   throw new Problem('gateway/misconfigured', { cause })
 }
 

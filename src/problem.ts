@@ -212,8 +212,8 @@ export const problems = {
     403,
     permission,
     'Secret not declared',
-    'This agent did not declare that secret',
-    'Name the secret when the agent is created.',
+    'A secret that this needs was not declared, or is not in the session',
+    'Name the secret when the agent is created; for a call that carries one, set it in the session that Postern-Session names.',
   ),
   'route/not_found': row(
     404,

@@ -578,6 +578,7 @@ describe('a config', () => {
         upstream: null,
         sandbox: null,
         rewrite: null,
+        secrets: null,
         cors: null,
         permission: null,
         classes: ['secret'],

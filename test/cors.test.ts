@@ -23,6 +23,7 @@ const route: SharedRoute = {
   handler: 'things',
   upstream: null,
   sandbox: null,
+  secrets: null,
   rewrite: null,
   cors: {
     origins: [good],

@@ -13,6 +13,7 @@ const route = (path: string, handler: string, methods: Route['methods'] = null):
   hosts: [],
   upstream: null,
   sandbox: null,
+  secrets: null,
   rewrite: null,
   cors: null,
   permission: null,

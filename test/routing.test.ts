@@ -13,6 +13,7 @@ const route = (path: string, more: Partial<Route> = {}): Route => ({
   hosts: [],
   upstream: null,
   sandbox: null,
+  secrets: null,
   rewrite: null,
   cors: null,
   permission: null,

@@ -97,7 +97,11 @@ export function forwardingFaults(seen: Seen, platform: Path, route: Path): Fault
   return [
     ...oneOf(seen, route, ['handler', 'upstream']),
     ...(has(seen, route, 'upstream')
-      ? [...rewriteFaults(seen, route), ...discardFaults(seen, platform, route)]
+      ? [
+          ...rewriteFaults(seen, route),
+          ...discardFaults(seen, platform, route),
+          ...secretsFaults(seen, platform, route),
+        ]
       : handlerFaults(seen, route)),
   ]
 }
@@ -110,6 +114,14 @@ function discardFaults(seen: Seen, platform: Path, route: Path): Fault[] {
   const message = 'would do for test keys what cannot be discarded'
   const fix = 'name a sandbox upstream, or environments: [live], or another test mode'
   return [{ path: [...route, 'upstream'], message, fix }]
+}
+
+/** Secrets are of sessions, and sessions of tenants. */
+function secretsFaults(seen: Seen, platform: Path, route: Path): Fault[] {
+  const tenancy = valueAt(seen.value, [...platform, 'scheme', 'tenant'])
+  if (tenancy !== 'none' || !has(seen, route, 'secrets')) return []
+  const message = 'sessions are of tenants, and this platform has none'
+  return [{ path: [...route, 'secrets'], message }]
 }
 
 /** As config.ts will read it. */
@@ -148,7 +160,7 @@ function handlerFaults(seen: Seen, route: Path): Fault[] {
   if (typeof bytes === 'number' && bytes > most) {
     faults.push({ path: maxBytes, message: `must be a whole number from 0 to ${most}` })
   }
-  for (const field of ['rewrite', 'sandbox'].filter((one) => has(seen, route, one))) {
+  for (const field of ['rewrite', 'sandbox', 'secrets'].filter((one) => has(seen, route, one))) {
     faults.push({ path: [...route, field], message: 'is for routes with an upstream' })
   }
   return faults

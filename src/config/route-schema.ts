@@ -15,6 +15,7 @@ import {
   yesNo,
 } from './fields.ts'
 import { pathFault } from './path.ts'
+import { secretHeaders } from './secret-headers.ts'
 import { upstreamName } from './upstream-schema.ts'
 
 /** What an in-process handler can be asked for by name. */
@@ -104,6 +105,11 @@ export const route = () =>
     rewrite: judged('must be a path such as /api/:id or /**', rewriteFault)
       .optional()
       .describe('The path that the upstream gets. Default: the path that was called.'),
+    secrets: section({ headers: secretHeaders() })
+      .optional()
+      .describe(
+        'Headers that the upstream gets with secrets of the session that the caller names.',
+      ),
     cors: cors()
       .optional()
       .describe('Leave for browsers: true, or what differs from the defaults. Default: none.'),

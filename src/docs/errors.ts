@@ -189,8 +189,9 @@ export const errorPages = {
     curl: null,
   },
   'secret/not_declared': {
-    cause: 'The agent asked for a secret that it did not declare when it was created.',
-    fix: 'Name the secret in `secrets` when the agent is created. A running agent cannot be given more.',
+    cause:
+      'The agent asked for a secret that it did not declare when it was created; or a call that carries a secret to the service behind it names no session that holds it.',
+    fix: 'Name the secret in `secrets` when the agent is created. A running agent cannot be given more. For a call, set the secret in a session, and send the id of the session as `Postern-Session`.',
     reproduce: 'Create an agent that declares one secret and let it ask for another.',
     curl: null,
   },

@@ -5,6 +5,7 @@
  * The danger is the seam: a value that begins in one piece ends in the next. So the end of a piece
  * that could be the beginning of a pattern waits for the next one, and nothing else does.
  */
+import { QuickSearch, type Range, SteadySearch } from './search.ts'
 
 export type Mask = {
   /** What of the bytes so far may go on. Does not change `piece`, and may answer with it. */
@@ -20,12 +21,11 @@ const asterisk = 42
 const none = new Uint8Array()
 
 /**
- * The ways in which a value is likely to come back: as it is, in JSON, URL-encoded (RFC 3986 and as
- * forms are), and in base64 (RFC 4648, both alphabets) at each of the three places a byte can have in
- * it. Empty for values below `maskedMin`.
+ * The ways in which a value is likely to come back, as texts: as it is, in JSON, URL-encoded (RFC 3986
+ * and as forms are), and in base64 (RFC 4648, both alphabets) at each of the three places a byte can
+ * have in it. Empty for values below `maskedMin`.
  */
-export function patternsOf(value: string): Uint8Array[] {
-  const encoder = new TextEncoder()
+export function formsOf(value: string): string[] {
   const bytes = encoder.encode(value)
   if (bytes.length < maskedMin) return []
   const escaped = percentEncoded(bytes)
@@ -36,8 +36,14 @@ export function patternsOf(value: string): Uint8Array[] {
     ...[escaped.replaceAll('%20', '+'), escaped.replace(/%../g, (code) => code.toLowerCase())],
     ...[0, 1, 2].flatMap((at) => base64Core(bytes, at)),
   ])
-  return [...texts].map((text) => encoder.encode(text))
+  return [...texts]
 }
+
+/** The same as bytes, ready for `createMask`. */
+export const patternsOf = (value: string): Uint8Array[] => formsOf(value).map(toBytes)
+
+const encoder = new TextEncoder()
+const toBytes = (text: string): Uint8Array => encoder.encode(text)
 
 /** Everything but RFC 3986's unreserved characters. */
 function percentEncoded(bytes: Uint8Array): string {
@@ -62,17 +68,24 @@ function base64Core(bytes: Uint8Array, at: number): string[] {
 
 /** A mask for one stream. Patterns are bytes, none of them empty. */
 export function createMask(patterns: readonly Uint8Array[]): Mask {
-  /** The end of what was pushed, which may be the beginning of a pattern. */
+  const quick = new QuickSearch(patterns)
+  let steady: SteadySearch | null = null
+  /** The end of what was pushed, which may be the beginning of a pattern. A copy: pieces are lent. */
   let held: Uint8Array = none
   /** What of it is covered whatever follows. */
-  let carried: Range[] = []
+  let carried: readonly Range[] = []
 
   return {
     push(piece) {
       const bytes = held.length === 0 ? piece : joined(held, piece)
-      const ranges = [...carried, ...findAll(bytes, patterns)]
-      const stop = bytes.length - waiting(bytes, patterns)
-      held = stop === bytes.length ? none : bytes.slice(stop)
+      let found = steady?.take(piece, held.length) ?? quick.take(bytes, piece.length)
+      if (found === null) {
+        steady = new SteadySearch(patterns)
+        found = steady.take(bytes, 0)
+      }
+      const ranges = carried.length === 0 ? found.ranges : [...carried, ...found.ranges]
+      const stop = bytes.length - found.waiting
+      held = stop === bytes.length ? none : copyOf(bytes, stop, bytes.length)
       carried = ranges
         .filter(([, end]) => end > stop)
         .map(([start, end]) => [Math.max(0, start - stop), end - stop])
@@ -87,8 +100,6 @@ export function createMask(patterns: readonly Uint8Array[]): Mask {
   }
 }
 
-type Range = readonly [start: number, end: number]
-
 function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
   const both = new Uint8Array(first.length + second.length)
   both.set(first)
@@ -96,36 +107,11 @@ function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
   return both
 }
 
-/** Where patterns stand; also those that overlap. */
-function findAll(bytes: Uint8Array, patterns: readonly Uint8Array[]): Range[] {
-  const ranges: Range[] = []
-  for (const pattern of patterns) {
-    const last = bytes.length - pattern.length
-    for (let at = bytes.indexOf(pattern[0]!); at >= 0 && at <= last; ) {
-      if (matches(bytes, at, pattern, pattern.length)) ranges.push([at, at + pattern.length])
-      at = bytes.indexOf(pattern[0]!, at + 1)
-    }
-  }
-  return ranges
-}
-
-function matches(bytes: Uint8Array, at: number, pattern: Uint8Array, length: number): boolean {
-  for (let i = length - 1; i >= 0; i--) if (bytes[at + i] !== pattern[i]) return false
-  return true
-}
-
-/** How many bytes at the end are the beginning of a pattern, and not all of it. */
-function waiting(bytes: Uint8Array, patterns: readonly Uint8Array[]): number {
-  let most = 0
-  for (const pattern of patterns) {
-    const from = Math.max(0, bytes.length - pattern.length + 1)
-    let at = bytes.indexOf(pattern[0]!, from)
-    while (at >= 0 && bytes.length - at > most) {
-      if (matches(bytes, at, pattern, bytes.length - at)) most = bytes.length - at
-      at = bytes.indexOf(pattern[0]!, at + 1)
-    }
-  }
-  return most
+/** `slice` of a Buffer is no copy. */
+function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  const copy = new Uint8Array(to - from)
+  copy.set(bytes.subarray(from, to))
+  return copy
 }
 
 /** The bytes before `stop`, with the ranges covered. The same object where nothing is to be covered. */
@@ -133,7 +119,7 @@ function cover(bytes: Uint8Array, ranges: readonly Range[], stop: number): Uint8
   const output = stop === bytes.length ? bytes : bytes.subarray(0, stop)
   const inside = ranges.filter(([start]) => start < stop)
   if (inside.length === 0) return output
-  const copy = output.slice()
+  const copy = copyOf(output, 0, output.length)
   for (const [start, end] of inside) copy.fill(asterisk, start, end)
   return copy
 }

@@ -94,6 +94,7 @@ function routeOf(method: string, path: string, demanded: Demanded): Route {
     handler: null,
     upstream: null,
     sandbox: null,
+    secrets: null,
     rewrite: null,
     cors: null,
     permission: null,

@@ -22,6 +22,7 @@ import { Problem } from '../problem.ts'
 import type { Balancer, Balancers, TargetState } from './balance.ts'
 import { refusalOfFault, unreachable } from './fault.ts'
 import { type RequestFacts, requestHeaders } from './headers.ts'
+import { type Placed, withSecrets } from './secrets.ts'
 
 /** A request that has passed every check. */
 export type Call = RequestFacts & {
@@ -35,6 +36,8 @@ export type Call = RequestFacts & {
   readonly search: string
   /** Names and values in turn, as they arrived. */
   readonly rawHeaders: readonly string[]
+  /** What the route places in the request; null: nothing. */
+  readonly placed: Placed | null
   /** The gateway's headers for the answer. */
   readonly gate: Readonly<Record<string, string>>
   readonly exchange: Exchange
@@ -200,11 +203,12 @@ function hopTo(target: Target, path: string, identity: string, plan: Plan, call:
     target,
     method: call.method,
     path,
-    headers,
+    headers: call.placed === null ? headers : withSecrets(headers, call.placed),
     hasBody: call.hasBody,
     upgrade: call.upgrade,
     gate: call.gate,
     ownsCors: call.route.cors !== null,
+    covered: call.placed === null ? null : call.placed.covered,
     onOpen: call.onOpen,
   }
 }

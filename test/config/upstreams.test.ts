@@ -471,3 +471,79 @@ describe('what answers test keys', () => {
     expect(routeOf(route('sandbox: try', two, discard)).sandbox?.name).toBe('try')
   })
 })
+
+describe('secrets for an upstream', () => {
+  const secrets = (headers: string) => route(`secrets: { headers: ${headers} }`)
+
+  test.each([
+    ['no headers', route('secrets: {}'), 'secrets.headers: is required'],
+    ['an empty list', secrets('{}'), 'secrets.headers: '],
+    ['a header in upper case', secrets('{ X-Key: "{{secret.A}}" }'), 'in lower case'],
+    ...[
+      'host',
+      'content-length',
+      'connection',
+      'te',
+      'via',
+      'x-tn',
+      'postern-tenant',
+      'x-request-id',
+    ]
+      .concat(
+        'x-forwarded-for',
+        'transfer-encoding',
+        'accept-encoding',
+        'range',
+        'if-range',
+        'upgrade',
+      )
+      .map((name): [string, string, string] => [
+        `H1: the header ${name}`,
+        secrets(`{ ${name}: "{{secret.A}}" }`),
+        'of a header that the gateway writes itself',
+      ]),
+    ['a text without a secret', secrets('{ x-key: Bearer }'), 'must have a {{secret.NAME}} in it'],
+    [
+      'X10: a reference of another kind',
+      secrets('{ x-key: "{{env.A}}" }'),
+      'no other double braces',
+    ],
+    ['X10: a space in it', secrets('{ x-key: "{{ secret.A }}" }'), 'no other double braces'],
+    [
+      'X10: one that is not closed',
+      secrets('{ x-key: "{{secret.A}} {{secret.B" }'),
+      'no other double',
+    ],
+    ['a name that is none', secrets('{ x-key: "{{secret.A-B}}" }'), 'can be no secret'],
+    ['a name that no secret may have', secrets('{ x-key: "{{secret.PATH}}" }'), 'can be no secret'],
+    ['a line break', secrets('{ x-key: "{{secret.A}}\\r\\nx: 1" }'), 'printable ASCII'],
+    ['a space at its end', secrets('{ x-key: "{{secret.A}} " }'), 'printable ASCII'],
+    [
+      'secrets of a handler',
+      file(
+        'routes: [{ path: /a, handler: subscriptions, secrets: { headers: { x-k: "{{secret.A}}" } } }]',
+      ),
+      'is for routes with an upstream',
+    ],
+    [
+      'a platform without tenants',
+      route(
+        'secrets: { headers: { x-k: "{{secret.A}}" } }',
+        'scheme: { preset: azotte, tenant: none }',
+      ),
+      'sessions are of tenants, and this platform has none',
+    ],
+  ])('%s is refused', (_, text, what) => {
+    expect(said(text)).toContain(what)
+  })
+
+  test('a text is taken apart, once', () => {
+    const text =
+      '{ authorization: "Bearer {{secret.A}}.{{secret._b2}}", x-api-key: "{{secret.A}}" }'
+    expect(routeOf(secrets(text)).secrets).toEqual([
+      { name: 'authorization', texts: ['Bearer ', '.', ''], secrets: ['A', '_b2'] },
+      { name: 'x-api-key', texts: ['', ''], secrets: ['A'] },
+    ])
+    expect(routeOf(route('')).secrets).toBeNull()
+  })
+})

@@ -101,5 +101,16 @@ describe('createMask', () => {
     const piece = bytesOf('xSECRETx')
     createMask([bytesOf('SECRET')]).push(piece)
     expect(textOf(piece)).toBe('xSECRETx')
+    const buffer = Buffer.from('xSECRETx')
+    createMask([bytesOf('SECRET')]).push(buffer)
+    expect(buffer.toString()).toBe('xSECRETx')
+  })
+
+  test('what waits is kept though the memory of its piece is used again', () => {
+    const mask = createMask([bytesOf('SECRET')])
+    const lent = Buffer.from('a SEC')
+    expect(textOf(mask.push(lent))).toBe('a ')
+    lent.fill('x')
+    expect(textOf(mask.push(Buffer.from('OND')))).toBe('SECOND')
   })
 })

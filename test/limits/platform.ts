@@ -53,6 +53,7 @@ export const routeOf = (more: Partial<Route> = {}): Route => ({
   hosts: [],
   upstream: null,
   sandbox: null,
+  secrets: null,
   rewrite: null,
   cors: null,
   permission: null,

@@ -83,6 +83,7 @@ export const callOf = (platform: Platform, more: Partial<Call> = {}): Call => ({
   requestId: 'req_1',
   hasBody: false,
   upgrade: false,
+  placed: null,
   gate: {},
   exchange,
   onOpen: () => () => {},

@@ -304,6 +304,7 @@ describe('the hop', () => {
         upgrade: true,
         gate: call.gate,
         ownsCors: true,
+        covered: null,
         onOpen: call.onOpen,
       },
     ])

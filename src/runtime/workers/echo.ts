@@ -4,6 +4,7 @@
  * WebSocket gets each of its messages back.
  */
 import type { Hop } from '../../context.ts'
+import { coverText } from '../../proxy/cover.ts'
 import { echoOf } from '../../proxy/echo.ts'
 import { layAnswer } from '../../proxy/headers.ts'
 import type { WorkerExchange } from './exchange.ts'
@@ -16,7 +17,8 @@ const messageBytesMax = 1_048_576
 export async function answerEcho(hop: Hop, exchange: WorkerExchange): Promise<Response> {
   if (hop.upgrade) return openEcho(hop)
   const bodyBytes = hop.hasBody ? await exchange.countBody() : 0
-  const said = JSON.stringify(echoOf(hop.method, hop.path, hop.headers, bodyBytes))
+  const echoed = JSON.stringify(echoOf(hop.method, hop.path, hop.headers, bodyBytes))
+  const said = hop.covered === null ? echoed : coverText(echoed, hop.covered)
   const length = String(new TextEncoder().encode(said).byteLength)
   const raw = ['content-type', 'application/json', 'content-length', length]
   return new Response(said, { status: 200, headers: headersOf(layAnswer(raw, hop)) })

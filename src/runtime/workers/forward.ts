@@ -10,7 +10,9 @@
  * unpack what the client is to unpack (R22). All three are switched off here.
  */
 import { type Forward, type Hop, HopFault } from '../../context.ts'
+import { createMask, type Mask } from '../../lib/mask.ts'
 import { Problem } from '../../problem.ts'
+import { coverFields, coverText, encodedAnswer } from '../../proxy/cover.ts'
 import { layAnswer } from '../../proxy/headers.ts'
 import { answerEcho } from './echo.ts'
 import { WorkerExchange } from './exchange.ts'
@@ -87,7 +89,15 @@ class Crossing {
 
   #pass(answer: Response): Response {
     const { status, statusText, webSocket } = answer
-    const headers = headersOf(layAnswer(rawFieldsOf(answer.headers), this.#hop))
+    const { covered } = this.#hop
+    const raw = rawFieldsOf(answer.headers)
+    const problem = covered === null ? null : encodedAnswer(raw, this.#hop)
+    if (problem !== null) {
+      answer.body?.cancel().catch(ignore)
+      throw problem
+    }
+    const fields = covered === null ? raw : coverFields(raw, covered)
+    const headers = headersOf(layAnswer(fields, this.#hop))
     if (status === 101) {
       // Whoever had asked for nothing else would take what follows for an answer (threats R25).
       if (!this.#hop.upgrade || webSocket == null) {
@@ -97,12 +107,14 @@ class Crossing {
     }
     const body = bodiless.has(status) ? null : answer.body
     if (body === null) answer.body?.cancel().catch(ignore)
-    const init = { status, statusText, headers, encodeBody: 'manual' } as const
+    const reason = covered === null ? statusText : coverText(statusText, covered)
+    const init = { status, statusText: reason, headers, encodeBody: 'manual' } as const
     const response = new Response(body, init)
     this.#exchange.expect(response, {
       waiting: () => this.#wait(this.#hop.upstream.idleMs, 'http_response_incomplete'),
       arrived: () => clearTimeout(this.#timer),
       over: (broken) => this.#over(broken),
+      mask: covered === null ? null : maskOf(covered),
     })
     return response
   }
@@ -160,5 +172,10 @@ function faultOf(error: unknown): unknown {
 
 const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message : 'no error was given'
+
+function maskOf(covered: readonly string[]): Mask {
+  const encoder = new TextEncoder()
+  return createMask(covered.map((text) => encoder.encode(text)))
+}
 
 const ignore = (): void => {}

@@ -5,6 +5,7 @@
  * The danger is an end that looks whole: a side that breaks must break the other one, and the length
  * that was announced is announced again, so that a body cut short is seen to be (threats R25).
  */
+import type { Mask } from '../../lib/mask.ts'
 
 /** How it ended before its time. `from`: where it comes from. `to`: who takes it. */
 export type Broken = { readonly side: 'from' | 'to'; readonly error: unknown }
@@ -15,6 +16,8 @@ export type Watch = {
   waiting?(): void
   /** It is there; `bytes` is the sum so far. What this throws breaks both sides. */
   arrived?(bytes: number): void
+  /** What the bytes are passed through; their number stays the same. */
+  readonly mask?: Mask | null
 }
 
 export class Relay {
@@ -62,12 +65,15 @@ export class Relay {
         this.bytes += value?.byteLength ?? 0
         this.#watch.arrived?.(this.bytes)
         side = 'to'
+        const { mask } = this.#watch
+        const shown = mask == null ? value : done ? mask.end() : mask.push(value)
+        // A piece may be waited with whole, and an end have nothing left.
+        if (shown !== undefined && shown.length > 0) await this.#writer.write(shown)
         if (done) {
           await this.#writer.close()
           this.#ended = true
           break
         }
-        await this.#writer.write(value)
       }
     } catch (error) {
       this.stop(side, error)

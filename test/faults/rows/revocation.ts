@@ -3,7 +3,7 @@
 import { tenants } from '../callers.ts'
 import { machineMs } from '../oracles.ts'
 import { ask, type Rig, type RigNode, startRig } from '../rig.ts'
-import { atMost, type Check, exactly, type Group, type Lengths, later } from '../verdicts.ts'
+import { atMost, type Check, exactly, type Group, type Lengths } from '../verdicts.ts'
 
 /** Revokes a key by way of a node; answers what it was told. */
 export async function revoke(rig: Rig, node: RigNode, id: string) {

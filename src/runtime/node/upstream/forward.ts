@@ -6,6 +6,7 @@
  */
 import type { Forward } from '../../../context.ts'
 import { NodeExchange } from '../exchange.ts'
+import { CoveredHop } from './covered.ts'
 import { HopHandler } from './hop.ts'
 import type { Pools } from './pools.ts'
 
@@ -19,7 +20,8 @@ export function createForward(pools: Pools): Forward {
     if (hop.hasBody) outgoing.req.passedOn = hop.upstream
     const at = pools.of(hop.upstream, hop.target)
     return new Promise((resolve, reject) => {
-      const handler = new HopHandler(hop, exchange, outgoing, at, resolve, reject)
+      const Handler = hop.covered === null ? HopHandler : CoveredHop
+      const handler = new Handler(hop, exchange, outgoing, at, resolve, reject)
       exchange.hop = handler
       handler.enter()
     })

@@ -193,12 +193,14 @@ export class HopHandler implements Rider, Guest {
     this.#wait(this.#hop.upstream.idleMs, 'http_response_incomplete')
   }
 
-  onEnd(trailers: string[]): void {
+  /** `rest`: of the body, what somebody on the way has kept until its end was certain. */
+  onEnd(trailers: string[], rest?: Uint8Array): void {
     if (this.#over) return
     this.#writeHead()
     this.#finish()
     if (this.#ended) return
     if (trailers.length > 0) this.#outgoing.addTrailers(pairsOf(trailers))
+    if (rest !== undefined && rest.length > 0) this.#outgoing.write(rest)
     this.#outgoing.end()
   }
 
