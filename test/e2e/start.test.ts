@@ -61,8 +61,8 @@ describe('on a bare machine', () => {
     place?.remove()
   })
 
-  test('it serves within ten seconds of work', () => {
-    expect(startedMs).toBeLessThan(10_000)
+  test('it serves within twenty seconds of work, of cores that it shares', () => {
+    expect(startedMs).toBeLessThan(20_000)
   })
 
   test('.env.local has every name once, keeps its other lines, and is for its owner alone', () => {
