@@ -53,7 +53,7 @@ test('an outcome is one line: a fixed set of fields, and of the key what may be 
   log.outcome(outcome)
   await log.close()
   const [line] = written()
-  const { credential: _, origin: __, ...rest } = outcome
+  const { credential: _, origin: __, mocked: ___, ...rest } = outcome
   expect(line).toEqual({
     ...rest,
     event: 'request',
