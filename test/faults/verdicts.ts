@@ -12,6 +12,8 @@ export type Check = {
   readonly measured: string
   readonly allowed: string
   readonly ok: boolean
+  /** For whoever looks for the reason. */
+  readonly where?: string
   /** Told and not judged, for this reason, until the feature is there; FAULT_PENDING=1 judges it. */
   readonly pending?: string
   /** Told and not judged: the machine was too busy with something else to say. */
@@ -159,7 +161,8 @@ export function runGroup(group: Group, lengths: Lengths, only?: readonly string[
         const checks = [...found, exactly('exits', exits, 0), none('uncaught', uncaught)]
         const seconds = Math.round((performance.now() - before) / 1000)
         note({ id, did, seconds, checks, pending: null })
-        const words = ({ what, measured, allowed }: Check) => `${what}: ${measured} (${allowed})`
+        const words = ({ what, measured, allowed, where = '' }: Check) =>
+          `${what}: ${measured} (${allowed}) ${where}`.trim()
         expect(checks.filter((one) => !one.ok && isJudged(one)).map(words)).toEqual([])
       },
       900_000,

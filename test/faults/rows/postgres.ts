@@ -4,10 +4,11 @@ import { isListening } from '../../gate-process.ts'
 import { until } from '../../redis.ts'
 import type { Server } from '../../servers.ts'
 import { tenants } from '../callers.ts'
-import { between, of, wrongAnswers } from '../oracles.ts'
+import { between, longestMs, of, wrongAnswers } from '../oracles.ts'
 import { ask, type Rig, startRig } from '../rig.ts'
 import {
   alwaysChecks,
+  busyOf,
   limitChecks,
   longestCheck,
   recoveryCheck,
@@ -20,6 +21,7 @@ import {
   type Check,
   exactly,
   type Group,
+  inTime,
   type Lengths,
   lasting,
   later,
@@ -143,14 +145,17 @@ export const postgresGroup: Group = {
       id: 'Q6 F2',
       did: 'every connection to PostgreSQL is reset, again and again',
       async run(rig, lengths) {
-        const ends = performance.now() + lengths.of(20)
+        let times = 0
         const trial = await tryFault(rig, lengths, async () => {
+          const ends = performance.now() + lengths.of(20)
           while (performance.now() < ends) {
             for (const { toPostgres } of rig.nodes) toPostgres.reset()
+            times += 1
             await lasting(200)
           }
         })
         return [
+          atLeast('times', times, 5),
           ...alwaysChecks(trial, told),
           ...forwardedChecks(trial),
           longestCheck(trial, lengths, 1000),
@@ -229,5 +234,9 @@ function frozenChecks(trial: Trial, lengths: Lengths): Check[] {
     later('a query is given up after 1 s', longestCheck(trial, lengths, 1200)),
     atMost('served 2 s after', Object.keys(wrongAnswers(since)).length, 0),
     atLeast('rows 2 s after', since.length, 10),
+    inTime(
+      busyOf(seen),
+      atMost('their longest wait', longestMs(since), lengths.slack(1000), ' ms'),
+    ),
   ]
 }
