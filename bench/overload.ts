@@ -41,7 +41,9 @@ const capacity = 200
 export async function benchOverload(options: OverloadOptions = {}): Promise<OverloadBench> {
   const { say = () => undefined, rounds = 3, seconds = 4 } = options
   const database = await createDatabase({ migrate: false })
-  const place = makePlace(busyConfig(undefined, 'log: { level: silent }'))
+  const place = makePlace(
+    busyConfig(undefined, 'log: { level: silent }\nserver: { overload: 100ms }'),
+  )
   const gate = await startGateProcess(place, { DATABASE_URL: database.ownerUrl }, [], {
     program: busyEntry,
   })

@@ -25,7 +25,7 @@ let env: Record<string, string>
 beforeAll(async () => {
   database = await createDatabase({ migrate: false })
   env = { DATABASE_URL: database.ownerUrl, POSTERN_PEPPER: secret, POSTERN_MASTER_KEY: secret }
-  place = makePlace(busyConfig())
+  place = makePlace(busyConfig(undefined, 'server: { overload: 100ms }'))
   gate = await startGateProcess(place, env, [], { program: busyEntry })
 })
 afterAll(async () => {
