@@ -205,7 +205,7 @@ describe('on PostgreSQL', () => {
       const taken = await runGate(gates[1]!, { ...secrets, ...ofRoles(), PORT: `${second.port}` })
       expect(taken).toMatchObject({ code: 1, stdout: '' })
       expect(taken.stderr).toMatch(
-        new RegExp(`^postern: port ${second.port} of 127.0.0.1 is taken: [^\\n]+\\n$`),
+        new RegExp(`^postern: port ${second.port} of 127.0.0.1 is taken: [^\\n]+\\n$`, 'm'),
       )
     } finally {
       expect(await first.stop()).toEqual(succeeded)
