@@ -1,6 +1,8 @@
 /** What answers test keys, in a real process: rows that stay, rows that do not, and a sandbox upstream. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { run } from '../process.ts'
 import { type ProxyGate, startProxyGate } from '../proxy-gate.ts'
+import { readText } from '../source.ts'
 import { type Sources, startSources } from '../sources-gate.ts'
 import { type HttpUpstream, startHttpUpstream } from '../upstream.ts'
 
@@ -152,4 +154,17 @@ describe('theazo: test keys get mocks', () => {
     await expect.poll(async () => (await used()).rows.length, { timeout: 20_000 }).toBe(1)
     expect(await counted()).toBe(0)
   })
+})
+
+test('docs/test-keys.md: its lines work as they stand, in order', async () => {
+  const blocks = [...readText('docs/test-keys.md').matchAll(/^```sh\n([\s\S]*?)^```/gm)]
+  const script = blocks.map(([, text]) => text).join('\n')
+  const pasted = await run('bash', ['-euc', `set -a; . ./.env.local; set +a\n${script}`], {
+    cwd: sources.place.folder,
+    env: { PATH: process.env.PATH },
+  })
+  expect(pasted.code, pasted.stderr).toBe(0)
+  expect(pasted.stdout).toMatch(/^\{"sessions":\[/)
+  expect(pasted.stdout).toContain('"userId":"user_123"')
+  expect(pasted.stdout).toContain('HTTP/1.1 429 ')
 })
