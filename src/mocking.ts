@@ -14,7 +14,7 @@ import { Problem, type Refusal } from './problem.ts'
 /** How long a world keeps what nobody has written to since. */
 export const worldSeconds = 86_400
 
-/** A call that has passed every check. `requested`: its headers, with those that steer a test. */
+/** A call that has passed every check. Its headers hold those that steer a test. */
 export type MockedCall = MockCall & { readonly scope: Scope }
 
 /**

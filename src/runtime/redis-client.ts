@@ -24,7 +24,7 @@ export function openRedis(target: RedisTarget, timeoutMs: number): Redis | Clust
     // After a failover the old primary answers READONLY; connecting anew finds the new one.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
   }
-  // redis-counter.ts already sends a turn's calls together; pipelining them once more costs a turn.
+  // redis-lender.ts already sends a turn's calls together; pipelining them once more costs a turn.
   const shared = { enableAutoPipelining: false, enableOfflineQueue: false }
   const retryStrategy = (times: number): number => Math.min(50 * times, 1000)
   if (kind === 'cluster') {

@@ -8,7 +8,7 @@ export type Mocks = {
   of(platform: string): Mock | null
   /**
    * Reads the documents anew, and takes them all when all are good. Rejects with a sentence when one
-   * is not; then those from before stay.
+   * is not; then those from before stay. Of several at the same time the last call counts.
    */
   load(platforms: readonly Platform[]): Promise<void>
 }
@@ -16,14 +16,17 @@ export type Mocks = {
 /** No mocks yet. */
 export function createMocks(): Mocks {
   let mocks: ReadonlyMap<string, Mock> = new Map()
+  let calls = 0
   return {
     of: (platform) => mocks.get(platform) ?? null,
     async load(platforms) {
+      calls += 1
+      const call = calls
       const next = new Map<string, Mock>()
       for (const { id, openapi } of platforms) {
         if (openapi !== null) next.set(id, createMock(await readOpenApi(openapi)))
       }
-      mocks = next
+      if (call === calls) mocks = next
     },
   }
 }
