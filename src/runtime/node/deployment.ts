@@ -19,8 +19,9 @@ import { judgeMasters } from '../../vault/masters.ts'
 import { currentOf, type RootSecrets } from '../root-secrets.ts'
 import { type AddressGuard, type AddressGuardOptions, createAddressGuard } from './address-guard.ts'
 import { type EchoServer, startEcho } from './echo.ts'
-import { createFront, type Front } from './front.ts'
+import { createFront } from './front.ts'
 import { healthOf } from './health.ts'
+import { acceptErrors, listenOn, reachableHost } from './listening.ts'
 import type { Log } from './log.ts'
 import { createMocks } from './mocks.ts'
 import { createPressure, type Pressure } from './pressure.ts'
@@ -95,11 +96,12 @@ async function wire(
   part: Part,
 ): Promise<Deployment> {
   let config = started
+  // First, since it may refuse, and what is opened below would have to be closed again.
+  const mocks = createMocks()
+  await mocks.load(config.platforms)
   // It is tried while what is elsewhere is waited for, and never rejects.
   const trying = openSandbox()
   const [redis, signal] = await openShared(config, storage, log, () => stalenessOf(config))
-  const mocks = createMocks()
-  await mocks.load(config.platforms)
   const sandbox = await trying
   if (sandbox.unavailable !== null && startsAgents(config)) {
     log.warn(`agents cannot be started here: ${sandbox.unavailable}`)
@@ -284,20 +286,6 @@ const pressureOf = ({ server }: Config, log: Log): Pressure =>
     },
   })
 
-/** One line a second at most: whoever runs out of descriptors does so thousands of times. */
-function acceptErrors(log: Log): (error: Error) => void {
-  let lastMs = Number.NEGATIVE_INFINITY
-  let unsaid = 0
-  return ({ message }) => {
-    unsaid += 1
-    const now = performance.now()
-    if (now - lastMs < 1000) return
-    log.error('connections cannot be accepted', { cause: message, times: unsaid })
-    lastMs = now
-    unsaid = 0
-  }
-}
-
 /** What listeners and connections were opened with, and cannot be changed under way. */
 function waitingFields(started: Config, next: Config): readonly string[] {
   const portsOf = ({ platforms }: Config) => platforms.map(({ id, port }) => [id, port])
@@ -329,33 +317,6 @@ function createDeferred(log: Log) {
     },
     settled: () => Promise.allSettled(pending),
   }
-}
-
-/** Listens, and answers the port. Throws in words what is in the way. */
-export async function listenOn(
-  front: Pick<Front, 'listen'>,
-  port: number,
-  host: string,
-): Promise<number> {
-  try {
-    return await front.listen(port, host)
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : ''
-    const why: Readonly<Record<string, string>> = {
-      EADDRINUSE: `port ${port} of ${host} is taken: stop what listens there, or choose another PORT`,
-      EACCES: `port ${port} of ${host} may not be used by this user: choose a PORT above 1023`,
-      EADDRNOTAVAIL: `${host} is no address of this machine: choose another HOST`,
-      ENOTFOUND: `${host} is no address of this machine: choose another HOST`,
-    }
-    throw new Error(why[String(code)] ?? String(error), { cause: error })
-  }
-}
-
-/** Every address is no address to call: one that this machine answers to, as it stands in a URL. */
-function reachableHost(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1'
-  if (host === '::') return '[::1]'
-  return host.includes(':') ? `[${host}]` : host
 }
 
 async function openRedis(url: string | null, log: Log): Promise<RedisStore | null> {
