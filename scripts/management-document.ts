@@ -30,7 +30,7 @@ export async function managementDocument(): Promise<unknown> {
     readScript: null,
   })
   const path = '/v1/openapi.json'
-  const response = await management.open(new Request(`http://127.0.0.1${path}`), path)
+  const response = await management.open({ method: 'GET', requestHeaders: new Headers() }, path)
   if (response === null) throw new Error(`nothing is served at ${path}`)
   return response.json()
 }

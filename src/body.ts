@@ -13,15 +13,16 @@ const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i
 export const bodiless = (method: string): boolean => method === 'GET' || method === 'HEAD'
 
 /** 403, 413 or 415 from what the headers say alone; null when they say nothing wrong. */
-export function checkBody(route: Route, request: Request, exchange: Exchange): Refusal | null {
+export function checkBody(route: Route, exchange: Exchange): Refusal | null {
   if (route.requireHttps && !exchange.secure) return { code: 'request/https_required' }
-  if (bodiless(request.method)) return null
-  const bytes = Number(request.headers.get('content-length') ?? 0)
+  if (bodiless(exchange.method)) return null
+  const headers = exchange.requestHeaders
+  const bytes = Number(headers.get('content-length') ?? 0)
   if (bytes > route.bodyBytesMax) return tooLarge(route)
   // What comes without a length is counted as it comes, whoever reads it.
   if (exchange.limitBody?.(route.bodyBytesMax) === false) return tooLarge(route)
-  const sends = bytes > 0 || request.headers.has('transfer-encoding')
-  if (sends && route.jsonOnly && !isJson(request)) return notJson(request)
+  const sends = bytes > 0 || headers.get('transfer-encoding') !== null
+  if (sends && route.jsonOnly && !isJson(headers)) return notJson(headers)
   return null
 }
 
@@ -34,10 +35,11 @@ export type ReadBody = { readonly text: string; readonly value: unknown }
  * or `request/malformed`, saying what is wrong with the JSON.
  */
 export async function readJson(route: Route, request: Request): Promise<ReadBody | null> {
-  if (bodiless(request.method) || !(route.jsonOnly || isJson(request))) return null
+  const { method, headers } = request
+  if (bodiless(method) || !(route.jsonOnly || isJson(headers))) return null
   const text = await readText(route, request)
   if (text === '') return null
-  if (!isJson(request)) throw Problem.of(notJson(request))
+  if (!isJson(headers)) throw Problem.of(notJson(headers))
   const verdict = parseJson(text)
   if (!verdict.ok) throw malformed(verdict.reason)
   return { text, value: verdict.value }
@@ -75,8 +77,9 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-const isJson = (request: Request): boolean =>
-  jsonType.test(request.headers.get('content-type') ?? '')
+type Fields = Pick<Headers, 'get'>
+
+const isJson = (headers: Fields): boolean => jsonType.test(headers.get('content-type') ?? '')
 
 const malformed = (reason: string): Problem =>
   new Problem('request/malformed', { detail: `Send well-formed JSON: ${reason}.` })
@@ -86,9 +89,10 @@ const tooLarge = (route: Route): Refusal => ({
   detail: `The body may have at most ${route.bodyBytesMax} bytes here.`,
 })
 
-const notJson = (request: Request): Refusal => ({
+const notJson = (headers: Fields): Refusal => ({
   code: 'request/unsupported_media_type',
-  detail: request.headers.has('content-type')
-    ? 'Send Content-Type: application/json; the body came with another type.'
-    : 'Send Content-Type: application/json; the body came without a type.',
+  detail:
+    headers.get('content-type') !== null
+      ? 'Send Content-Type: application/json; the body came with another type.'
+      : 'Send Content-Type: application/json; the body came without a type.',
 })

@@ -688,11 +688,16 @@ export type Exchange = {
   readonly clientAddress: string
   /** The client spoke TLS, to us or to a trusted hop. */
   readonly secure: boolean
+  /** What the client called, without a slash at its end: `https://api.example:8443`. */
+  readonly origin: string
+  /** The request's headers, by lower-case name. A repeated field comes joined by commas. */
+  readonly requestHeaders: { get(name: string): string | null }
   /**
-   * The request's headers, by lower-case name, where the runtime reads one quicker than `Request`
-   * does. A repeated field comes joined by commas.
+   * The request, with the canonical path in its URL. A runtime may make it when it is first asked for,
+   * so what needs no more than the rest of the exchange should not ask. Throws where there was too
+   * little of a request to make one, and a `Problem` where it cannot be made.
    */
-  readonly requestHeaders?: { get(name: string): string | null } | null
+  readonly request: Request
   /** The header lines as they arrived, names and values in turn. */
   readonly rawHeaders: readonly string[]
   /** The request announces a body. */

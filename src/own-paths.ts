@@ -2,7 +2,7 @@
  * The paths that are the gateway's own on every host and port, before any platform is known. Config
  * refuses a route that collides with one of them.
  */
-import type { Health } from './context.ts'
+import type { Exchange, Health } from './context.ts'
 import { docsPage } from './docs/pages.ts'
 import { Problem } from './problem.ts'
 
@@ -41,19 +41,18 @@ const fresh = { 'content-type': 'application/json', 'cache-control': 'no-store' 
  * a page that does not exist below one, and `route/method_not_allowed` for anything but GET, HEAD.
  */
 export function ownPath(
-  request: Request,
-  target: string,
+  { method, target, requestHeaders }: Pick<Exchange, 'method' | 'target' | 'requestHeaders'>,
   health: () => Promise<Health>,
 ): Response | Promise<Response> | null {
   if (!isOwnPath(target)) return null
   const path = pathOf(target)
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
+  if (method !== 'GET' && method !== 'HEAD') {
     throw new Problem('route/method_not_allowed', { headers: { allow: 'GET, HEAD' } })
   }
   if (path === '/livez') return new Response('{"status":"alive"}', { headers: fresh })
   if (path === '/readyz') return ready(health)
   if (path === keySetPath) return null
-  const page = docsPage(path, request.headers.get('accept'))
+  const page = docsPage(path, requestHeaders.get('accept'))
   if (page === null) throw new Problem('route/not_found')
   return new Response(page.body, { status: page.status, headers: page.headers })
 }

@@ -40,7 +40,8 @@ const floors: Readonly<Record<string, Floor>> = {
     sees: [...ground, ...rooms, 'db', 'docs', 'own-paths'],
     packages: ['hono', 'zod', '@hono/zod-openapi', 'drizzle-orm'],
   },
-  gateway: { sees: [...below, 'manage'], packages: ['hono'] },
+  answering: { sees: below, packages: [] },
+  gateway: { sees: [...below, 'answering', 'manage'], packages: [] },
   runtime: { sees: [...below, 'gateway'], packages: ['*'] },
   ...Object.fromEntries(
     entries.map((entry) => [

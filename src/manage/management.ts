@@ -30,7 +30,7 @@ import { keyStates } from './key-state.ts'
 import { moving } from './move.ts'
 import { createCursors } from './page.ts'
 import { platforms as platformsPart } from './platforms.ts'
-import { createReference, type ReadScript } from './reference.ts'
+import { type Asked, createReference, type ReadScript } from './reference.ts'
 import { rotations } from './rotate.ts'
 import { createSweep } from './sweep.ts'
 import { tenants } from './tenants.ts'
@@ -64,7 +64,7 @@ export type Management = {
   /** The platform of a host that is for management alone; null: it is none. */
   platformAt(host: string): Platform | null
   /** What is answered without a key: the document and its page. Throws 404 and 405. */
-  open(request: Request, path: string): Promise<Response> | null
+  open(asked: Asked, path: string): Promise<Response> | null
   match(method: string, path: string): Route | Refusal
   /** How keys look here: the platform's, and the operators'. */
   schemeOf(named: Platform): Scheme

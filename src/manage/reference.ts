@@ -3,6 +3,7 @@
  * page that shows it. Both need no key: they tell what the code tells.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Exchange } from '../context.ts'
 import {
   referencePage,
   referenceScriptHeaders,
@@ -17,8 +18,11 @@ import { receiptObject } from './receipt.ts'
 /** Reads the vendored script, packed with gzip. */
 export type ReadScript = () => Promise<Uint8Array>
 
+/** What of a request decides it. */
+export type Asked = Pick<Exchange, 'method' | 'requestHeaders'>
+
 /** Answers the paths that need no key; null for every other. Throws 404 and 405. */
-export type Reference = (request: Request, path: string) => Promise<Response> | null
+export type Reference = (exchange: Asked, path: string) => Promise<Response> | null
 
 /** `readScript`: null where the runtime has no files to read. */
 export function createReference(
@@ -30,8 +34,8 @@ export function createReference(
   const pagePath = `${basePath}/docs`
   let document: string | undefined
 
-  async function answer(request: Request, path: string): Promise<Response> {
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
+  async function answer({ method, requestHeaders }: Asked, path: string): Promise<Response> {
+    if (method !== 'GET' && method !== 'HEAD') {
       throw new Problem('route/method_not_allowed', { headers: { allow: 'GET, HEAD' } })
     }
     if (path === documentPath) {
@@ -44,14 +48,14 @@ export function createReference(
       return respond(referencePage(pagePath, documentPath, readScript !== null))
     if (path === `${pagePath}/start.js`) return respond(referenceStart(documentPath))
     if (path === `${pagePath}/${referenceScriptName}` && readScript !== null) {
-      return script(await readScript(), request.headers.get('accept-encoding') ?? '')
+      return script(await readScript(), requestHeaders.get('accept-encoding') ?? '')
     }
     throw new Problem('route/not_found')
   }
 
-  return (request, path) =>
+  return (asked, path) =>
     path === documentPath || path === pagePath || path.startsWith(`${pagePath}/`)
-      ? answer(request, path)
+      ? answer(asked, path)
       : null
 }
 

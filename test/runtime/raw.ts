@@ -96,7 +96,8 @@ export async function startFront(
       outcomes.push(outcome)
       for (const wake of waiting.splice(0)) wake()
     },
-    async fetch(request, exchange) {
+    async fetch(exchange) {
+      const { request } = exchange
       seen.push(new WeakRef(exchange))
       reached.push(`${request.method} ${new URL(request.url).pathname}`)
       try {

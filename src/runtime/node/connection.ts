@@ -3,6 +3,8 @@ import type { Refusal } from '../../problem.ts'
 import type { Peer } from './client-address.ts'
 import type { Outgoing } from './outgoing.ts'
 
+type ConnectionFront = { readonly draining: boolean; readonly keepAlive: string }
+
 export class Connection {
   readonly peer: Peer
   readonly port: number
@@ -13,12 +15,17 @@ export class Connection {
   /** The last request that came in, for as long as any is unanswered. */
   current: Outgoing | null = null
   pending = 0
-  readonly #front: { readonly draining: boolean }
+  readonly #front: ConnectionFront
 
-  constructor(peer: Peer, port: number, front: { readonly draining: boolean }) {
+  constructor(peer: Peer, port: number, front: ConnectionFront) {
     this.peer = peer
     this.port = port
     this.#front = front
+  }
+
+  /** How a head ends whose connection is kept. */
+  get keepAlive(): string {
+    return this.#front.keepAlive
   }
 
   /** Whether the answer being written is the last this connection gets. */

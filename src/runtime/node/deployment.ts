@@ -185,7 +185,7 @@ async function wire(
   let gateway = build(config)
   ports.signal.listen((change) => gateway.heard(change))
   const front = createFront({
-    fetch: (request, exchange) => gateway.fetch(request, exchange),
+    fetch: (exchange) => gateway.fetch(exchange),
     refuse: (refusal, exchange) => gateway.refuse(refusal, exchange),
     log: conclude,
     trustedProxies: config.server.trustedProxies,

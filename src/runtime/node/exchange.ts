@@ -5,6 +5,9 @@ import type { Client } from './client-address.ts'
 import type { Handshake } from './handshake.ts'
 import type { Incoming } from './incoming.ts'
 import type { Outgoing } from './outgoing.ts'
+import { requestOf } from './request.ts'
+
+const noHeaders = { get: () => null }
 
 type Sent = {
   readonly status: number
@@ -30,6 +33,7 @@ export class NodeExchange implements Exchange {
   outgoing: Outgoing | null = null
   /** Told when the client leaves before its answer is whole. */
   hop: { clientLeft(): void } | null = null
+  #request: Request | null = null
   #outcome: Outcome | null = null
   #sent: Sent | null = null
   readonly #startedMs = performance.now()
@@ -71,8 +75,21 @@ export class NodeExchange implements Exchange {
     return this.handshake !== null
   }
 
-  get requestHeaders(): Incoming | null {
-    return this.incoming
+  get requestHeaders(): { get(name: string): string | null } {
+    return this.incoming ?? noHeaders
+  }
+
+  get origin(): string {
+    const host = this.incoming?.headers.host ?? 'localhost'
+    return `${this.secure ? 'https' : 'http'}://${host}`
+  }
+
+  get request(): Request {
+    if (this.#request !== null) return this.#request
+    const { incoming, outgoing } = this
+    if (incoming === null || outgoing === null) throw new TypeError('there is no request here')
+    this.#request = requestOf(incoming, outgoing)
+    return this.#request
   }
 
   limitBody(bytesMax: number): boolean {
@@ -95,6 +112,7 @@ export class NodeExchange implements Exchange {
    */
   forgetRequest(): void {
     this.incoming = null
+    this.#request = null
     this.handshake = null
     this.outgoing = null
     this.hop = null

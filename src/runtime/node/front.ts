@@ -48,7 +48,7 @@ type FrontServer = Server<typeof Incoming, typeof Outgoing>
 /** Builds the front; nothing listens yet. Throws when a trusted proxy is not an address or a range. */
 export function createFront(options: FrontOptions): Front {
   const limits = { ...defaults, ...options.limits }
-  const intake = new Intake(options, limits)
+  const intake = new Intake(options, limits, limits.keepAliveMs)
   const servers: FrontServer[] = []
   return {
     async listen(port, host) {

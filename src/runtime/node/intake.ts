@@ -8,7 +8,6 @@
  */
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { getRequestListener, RequestError } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Exchange, Outcome } from '../../context.ts'
 import { inspectFrame } from '../../frame.ts'
@@ -21,12 +20,12 @@ import { NodeExchange } from './exchange.ts'
 import { Handshake } from './handshake.ts'
 import type { BodyLimits, Incoming } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
-import { messageOf, nextTurn, sendStream, sendWhole, streamOf } from './send.ts'
+import { messageOf, nextTurn, send } from './send.ts'
 import { Upgraded } from './upgraded.ts'
 
 export type IntakeOptions = {
   /** Answers a well-framed request. What it throws becomes a refusal. */
-  fetch(request: Request, exchange: Exchange): Response | Promise<Response>
+  fetch(exchange: Exchange): Response | Promise<Response>
   /** Answers what never became a request, or broke. Must not throw. */
   refuse(refusal: Refusal, exchange: Exchange): Response
   log(outcome: Outcome): void
@@ -38,32 +37,21 @@ export type IntakeOptions = {
 export class Intake {
   /** Set to have every connection end with its next answer. */
   draining = false
+  /** The last lines of a head whose connection is kept. */
+  readonly keepAlive: string
   readonly upgraded = new Upgraded()
   readonly #options: IntakeOptions
   readonly #limits: BodyLimits
   readonly #clients: ClientAddress
   readonly #connections = new WeakMap<Socket, Connection>()
-  readonly #adapter: ReturnType<typeof getRequestListener>
   #turn: Promise<void> | null = null
-  // The adapter names no exchange when it cannot make a Request, but it says so at once.
-  #entering: Outgoing | null = null
 
-  constructor(options: IntakeOptions, limits: BodyLimits) {
+  constructor(options: IntakeOptions, limits: BodyLimits, keepAliveMs: number) {
     this.#options = options
     this.#limits = limits
+    const seconds = Math.floor(keepAliveMs / 1000)
+    this.keepAlive = `connection: keep-alive\r\nkeep-alive: timeout=${seconds}\r\n\r\n`
     this.#clients = createClientAddress(options.trustedProxies)
-    this.#adapter = getRequestListener(
-      (request, { outgoing }) => {
-        if (!(outgoing instanceof Outgoing)) throw new TypeError('not a response of this front')
-        return this.#serve(request, outgoing)
-      },
-      {
-        errorHandler: (error) => this.#broken(error, this.#entering),
-        autoCleanupIncoming: false,
-        // HTTP/1.0 may come without a Host; the URL needs one.
-        hostname: 'localhost',
-      },
-    )
   }
 
   /** One request, as far as its headers. */
@@ -101,8 +89,7 @@ export class Intake {
       return
     }
     incoming.url = canonical.path + canonical.search
-    this.#entering = outgoing
-    void this.#adapter(incoming, outgoing)
+    void this.#answer(outgoing, exchange)
   }
 
   /** `Expect: 100-continue`: 100 is sent when somebody reads the body, and not before (threats H9). */
@@ -147,23 +134,17 @@ export class Intake {
     void this.#refuseRaw(outgoing.req.socket, connection, refusal)
   }
 
-  #serve(request: Request, outgoing: Outgoing): Response | Promise<Response> {
-    const { exchange } = outgoing
-    if (exchange === null) throw new TypeError('a response that was never received')
-    return this.#answer(request, outgoing, exchange)
-  }
-
-  async #answer(request: Request, outgoing: Outgoing, exchange: NodeExchange): Promise<Response> {
+  async #answer(outgoing: Outgoing, exchange: NodeExchange): Promise<void> {
     try {
-      if (outgoing.hasBody || outgoing.isBehind) {
-        return await this.#serveLater(request, outgoing, exchange)
-      }
-      const response = await this.#options.fetch(request, exchange)
-      if (response === RESPONSE_ALREADY_SENT) return response
-      await this.#turnEnd()
-      return this.#deliver(response, outgoing)
+      const isLater = outgoing.hasBody || outgoing.isBehind
+      if (isLater) await this.#whenRead(outgoing)
+      const response = await this.#options.fetch(exchange)
+      if (response === RESPONSE_ALREADY_SENT) return
+      if (!isLater) await this.#turnEnd()
+      await send(response, outgoing)
     } catch (error) {
-      return this.#broken(error, outgoing)
+      if (outgoing.headersSent) outgoing.breakOff('the body of the answer failed')
+      else this.#giveUp(outgoing, refusalOf(error))
     }
   }
 
@@ -171,11 +152,10 @@ export class Intake {
    * Only once the parser is done with what has arrived does it show whether a body is whole, or bad.
    * What is pipelined behind it waits too, so that requests start in the order they were sent.
    */
-  async #serveLater(request: Request, outgoing: Outgoing, exchange: Exchange): Promise<Response> {
+  async #whenRead(outgoing: Outgoing): Promise<void> {
     await nextTurn()
     const { failure } = outgoing.req
     if (failure !== null) throw failure
-    return this.#deliver(await this.#options.fetch(request, exchange), outgoing)
   }
 
   /**
@@ -192,23 +172,7 @@ export class Intake {
     return this.#turn
   }
 
-  #deliver(response: Response, outgoing: Outgoing): Response {
-    const body = streamOf(response)
-    if (body === null) return response
-    sendStream(response, body, outgoing).catch((error) => {
-      if (outgoing.headersSent) outgoing.breakOff('the body of the answer failed')
-      else this.#giveUp(outgoing, refusalOf(error))
-    })
-    return RESPONSE_ALREADY_SENT
-  }
-
-  #broken(error: unknown, outgoing: Outgoing | null): Response {
-    const exchange = outgoing?.exchange ?? null
-    if (exchange === null) return new Response(null, { status: 500 })
-    return this.#options.refuse(refusalOf(error), exchange)
-  }
-
-  /** Refuses outside the adapter. */
+  /** Answers what never became a request, or broke before its answer began. */
   #giveUp(outgoing: Outgoing, refusal: Refusal): void {
     const { exchange } = outgoing
     outgoing.onBadHead = null
@@ -216,7 +180,7 @@ export class Intake {
     if (refusal.headers?.connection === 'close') outgoing.shouldKeepAlive = false
     const response = this.#options.refuse(refusal, exchange)
     nextTurn()
-      .then(() => sendWhole(response, outgoing))
+      .then(() => send(response, outgoing))
       .catch(() => outgoing.destroy())
   }
 
@@ -284,6 +248,5 @@ const parserCodes: Readonly<Record<string, ProblemCode>> = {
 /** A message may hold what was bound to a statement (threats F9), so only the error's name is kept. */
 function refusalOf(error: unknown): Refusal {
   if (error instanceof Problem) return error.refusal
-  if (error instanceof RequestError) return { code: 'request/malformed', cause: error.message }
   return { code: 'internal/error', cause: error instanceof Error ? error.name : typeof error }
 }

@@ -1,15 +1,46 @@
 /**
- * Writes a web `Response` where the adapter does not: whole answers to requests it never saw, and
- * streams, whose failure it would print into the answer (`Error: …`) and onto the console.
+ * Writes a web `Response` to the client: at once where all of it is there, else as it comes.
+ *
+ * The adapter that could do it prints a stream's failure into the answer (`Error: …`) and onto the
+ * console. Here a failure rejects, and whoever sent the answer knows how much of it has gone.
  */
 import { STATUS_CODES } from 'node:http'
 import type { Outgoing } from './outgoing.ts'
 
-/** Sends a response read to its end. Rejects when its body does, before anything is written. */
-export async function sendWhole(response: Response, outgoing: Outgoing): Promise<void> {
-  const body = new Uint8Array(await response.arrayBuffer())
-  outgoing.writeHead(response.status, { ...plainHeaders(response), 'content-length': body.length })
-  outgoing.end(body)
+/** What RFC 9110 8.3 lets a text be taken for, where nobody says what it is. */
+const plainText = 'text/plain; charset=UTF-8'
+
+/**
+ * Sends a response. Rejects when its body fails: before its first piece nothing has been written, later
+ * the caller must cut the connection. Done when the last byte has been handed over or the client has
+ * gone.
+ */
+export async function send(response: Response, outgoing: Outgoing): Promise<void> {
+  const plain = plainOf(response)
+  if (plain !== null) sendPlain(plain, outgoing)
+  else if (response.body === null)
+    outgoing.writeHead(response.status, plainHeaders(response.headers)).end()
+  else await sendStream(response, response.body, outgoing)
+}
+
+function sendPlain({ status, body, headers }: Plain, outgoing: Outgoing): void {
+  const own: Record<string, string | string[]> = {}
+  let typed = body === null
+  let sized = false
+  for (const name in headers) {
+    const value = headers[name]
+    if (value === undefined) continue
+    own[name] = value
+    if (name.length === 12) typed ||= name.toLowerCase() === 'content-type'
+    else if (name.length === 14) sized ||= name.toLowerCase() === 'content-length'
+  }
+  if (!typed) own['content-type'] = plainText
+  if (body === null) {
+    outgoing.writeHead(status, own).end()
+    return
+  }
+  if (!sized) own['content-length'] = String(Buffer.byteLength(body))
+  outgoing.writeHead(status, own).end(body)
 }
 
 /** A response as the bytes of an HTTP/1.1 message that ends its connection. */
@@ -19,7 +50,7 @@ export async function messageOf(
 ): Promise<{ readonly head: string; readonly body: Uint8Array }> {
   const body = new Uint8Array(await response.arrayBuffer())
   const fields = {
-    ...plainHeaders(response),
+    ...plainHeaders(response.headers),
     ...gate,
     date: new Date().toUTCString(),
     connection: 'close',
@@ -30,26 +61,22 @@ export async function messageOf(
   return { head: `HTTP/1.1 ${response.status} ${reason}\r\n${lines.join('')}\r\n`, body }
 }
 
-function plainHeaders(response: Response): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = Object.fromEntries(response.headers)
-  const cookies = response.headers.getSetCookie()
+function plainHeaders(given: HeadersInit): Record<string, string | string[]> {
+  const fields = given instanceof Headers ? given : new Headers(given)
+  const headers: Record<string, string | string[]> = Object.fromEntries(fields)
+  const cookies = fields.getSetCookie()
   if (cookies.length > 0) headers['set-cookie'] = cookies
   return headers
 }
 
-/**
- * Sends a response whose body is a stream. Rejects when the stream fails: before its first piece
- * nothing has been written, later the caller must cut the connection. Done when the last byte has
- * been handed over or the client has gone.
- */
-export async function sendStream(
+async function sendStream(
   response: Response,
   body: ReadableStream<Uint8Array>,
   outgoing: Outgoing,
 ): Promise<void> {
   if (outgoing.req.method === 'HEAD') {
     await body.cancel()
-    outgoing.writeHead(response.status, plainHeaders(response)).end()
+    outgoing.writeHead(response.status, plainHeaders(response.headers)).end()
     return
   }
   const reader = body.getReader()
@@ -57,7 +84,7 @@ export async function sendStream(
   let piece = reader.read()
   // A stream that is ready is looked at first; one that is not must not hold back the head.
   const ready = await Promise.race([piece, nextTurn()])
-  outgoing.writeHead(response.status, plainHeaders(response))
+  outgoing.writeHead(response.status, plainHeaders(response.headers))
   if (ready === null && outgoing.headersSent) outgoing.flushHeaders()
   for (let read = await piece; !read.done && outgoing.headersSent; read = await piece) {
     if (!outgoing.write(read.value)) await drained(outgoing)
@@ -83,16 +110,29 @@ function drained(outgoing: Outgoing): Promise<void> {
   })
 }
 
+/** A response whose body is whole, and whose headers are plain. */
+type Plain = {
+  readonly status: number
+  readonly body: string | Uint8Array | null
+  readonly headers: Readonly<Record<string, string | string[]>>
+}
+
 /**
- * The stream a response carries, or null for a body the adapter writes at once. Asking a response of
+ * A response as it was made, where it is whole and simple; null for every other. To ask a response of
  * the adapter for its `body` would make a web stream of a string, so its own note is read instead.
  */
-export function streamOf(response: Response): ReadableStream<Uint8Array> | null {
+function plainOf(response: Response): Plain | null {
   const note: unknown = adapterNote() in response ? Reflect.get(response, adapterNote()) : null
-  if (!Array.isArray(note)) return response.body
-  const body: unknown = note[1]
-  return body instanceof ReadableStream ? body : null
+  if (!Array.isArray(note)) return null
+  const [status, body, headers = {}] = note
+  const isWhole = body === null || typeof body === 'string' || body instanceof Uint8Array
+  if (!isWhole || typeof status !== 'number') return null
+  return { status, body, headers: isRecord(headers) ? headers : plainHeaders(headers) }
 }
+
+/** Headers or a list of pairs may hold a name twice. */
+const isRecord = (headers: unknown): headers is Readonly<Record<string, string>> =>
+  typeof headers === 'object' && !Array.isArray(headers) && !(headers instanceof Headers)
 
 let found: symbol | undefined
 

@@ -29,7 +29,7 @@ export class WorkerExchange implements Exchange {
   readonly hasBody: boolean
   /** Why this is no request to answer; null when it is one. */
   readonly flaw: Refusal | null
-  readonly #request: Request
+  readonly request: Request
   /** Announced, or read so far where nothing was. */
   #requestBytes: number
   #bodyBytesMax = Number.POSITIVE_INFINITY
@@ -52,7 +52,7 @@ export class WorkerExchange implements Exchange {
     this.clientAddress = addressOf(headers.get('cf-connecting-ip'))
     this.method = method
     this.hasBody = request.body !== null
-    this.#request = request
+    this.request = request
     this.#requestBytes = lengthOf(headers) ?? 0
     this.#sent = sent
     this.#defer = defer
@@ -61,23 +61,32 @@ export class WorkerExchange implements Exchange {
     this.flaw = typeof asked === 'object' ? asked : null
   }
 
+  get requestHeaders(): Headers {
+    return this.request.headers
+  }
+
+  get origin(): string {
+    const { url } = this.request
+    return url.slice(0, url.length - this.target.length)
+  }
+
   get rawHeaders(): readonly string[] {
-    return rawFieldsOf(this.#request.headers)
+    return rawFieldsOf(this.request.headers)
   }
 
   get bodyUsed(): boolean {
-    return this.#request.bodyUsed
+    return this.request.bodyUsed
   }
 
   /** Holds what is forwarded. What a handler reads is counted where it reads it (body.ts). */
   limitBody(bytesMax: number): boolean {
     this.#bodyBytesMax = bytesMax
-    return (lengthOf(this.#request.headers) ?? 0) <= bytesMax
+    return (lengthOf(this.request.headers) ?? 0) <= bytesMax
   }
 
   /** Calls `left` when the client leaves before its answer. */
   onLeave(left: () => void): void {
-    this.#request.signal.addEventListener('abort', left, { once: true })
+    this.request.signal.addEventListener('abort', left, { once: true })
   }
 
   /**
@@ -85,7 +94,7 @@ export class WorkerExchange implements Exchange {
    * is told, when more comes than is allowed.
    */
   upload(watch: Watch & { refused(problem: Problem): void }): Relay | null {
-    const { body, headers } = this.#request
+    const { body, headers } = this.request
     if (body === null) return null
     const relay = new Relay(body, lengthOf(headers), {
       arrived: (bytes) => {
@@ -105,7 +114,7 @@ export class WorkerExchange implements Exchange {
   /** Reads the request's body to its end and keeps nothing. Throws the `Problem` of one too large. */
   async countBody(): Promise<number> {
     let bytes = 0
-    for await (const piece of this.#request.body ?? []) {
+    for await (const piece of this.request.body ?? []) {
       bytes += piece.byteLength
       this.#count(bytes)
     }

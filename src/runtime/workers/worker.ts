@@ -36,7 +36,7 @@ export function createWorker(config: string, handlers: Handlers): Worker {
       }
       const exchange = new WorkerExchange(request, conclude, errand.defer)
       const isolate = kept
-      const answered = runErrand(errand, () => answer(request, exchange, isolate))
+      const answered = runErrand(errand, () => answer(exchange, isolate))
       // A request whose client has left is finished all the same, as on Node: what it began (a
       // transaction, a charge) must not be cut short at any point.
       context.waitUntil(errand.end(answered))
@@ -51,18 +51,14 @@ const addUsageOf =
   (platform, batch) =>
     createUsageStore(errand.gatewaySql).addUsage(platform, batch)
 
-async function answer(
-  request: Request,
-  exchange: WorkerExchange,
-  isolate: Isolate,
-): Promise<Response> {
+async function answer(exchange: WorkerExchange, isolate: Isolate): Promise<Response> {
   const refuse = (refusal: Refusal): Response =>
-    new Visit(exchange).refuse(refusal, isolate.publicUrl ?? originOf(request, exchange))
+    new Visit(exchange).refuse(refusal, isolate.publicUrl ?? exchange.origin)
   try {
     if (exchange.flaw !== null) return refuse(exchange.flaw)
     if (isolate.gateway === null) {
       // The pages that explain the refusal that everything else gets.
-      const own = await ownPath(request, exchange.target, isolate.health)
+      const own = await ownPath(exchange, isolate.health)
       if (own !== null) return new Visit(exchange).answer(own)
     }
     const refusal = isOwnPath(exchange.target) ? null : isolate.refusal()
@@ -71,8 +67,5 @@ async function answer(
   } catch (thrown) {
     return refuse(refusalOf(thrown))
   }
-  return isolate.gateway?.fetch(request, exchange) ?? refuse({ code: 'gateway/misconfigured' })
+  return isolate.gateway?.fetch(exchange) ?? refuse({ code: 'gateway/misconfigured' })
 }
-
-const originOf = ({ url }: Request, { target }: WorkerExchange): string =>
-  url.slice(0, url.length - target.length)

@@ -30,6 +30,7 @@ const informationalMax = 16
 
 export class HopHandler implements Rider, Guest {
   deadlineMs = Number.POSITIVE_INFINITY
+  place = -1
   readonly #hop: Hop
   readonly #exchange: NodeExchange
   readonly #outgoing: Outgoing
@@ -158,15 +159,18 @@ export class HopHandler implements Rider, Guest {
   onBody(bytes: Buffer, from: number, to: number): void {
     if (this.#over) return
     const outgoing = this.#outgoing
-    const isWhole = this.#head !== null && to - from === this.#bodyBytes
-    this.#writeHead()
-    const block = to - from > shortBytesMax ? takeBlock() : null
-    if (isWhole && block === null) {
-      // Text goes out in one piece with the head, and a Buffer in a second one.
+    const head = this.#head
+    if (head !== null && to - from === this.#bodyBytes && to - from <= shortBytesMax) {
+      this.#head = null
       this.#ended = true
-      outgoing.end(bytes.toString('latin1', from, to), 'latin1')
+      // Text goes out in one piece with the head, and a Buffer in a second one.
+      const body = bytes.toString('latin1', from, to)
+      outgoing.endAnswer(head.status, head.reason, head.list, body)
+      this.#resolve(RESPONSE_ALREADY_SENT)
       return
     }
+    this.#writeHead()
+    const block = to - from > shortBytesMax ? takeBlock() : null
     const ready =
       block === null
         ? outgoing.write(bytes.toString('latin1', from, to), 'latin1')
