@@ -15,6 +15,8 @@ import { type Keeper, type Rider, Wire } from './wire.ts'
 export type Guest = {
   /** On the clock of `performance.now()`; looked at now and then, and never acted on too early. */
   readonly deadlineMs: number
+  /** The pool's own note of where it keeps the guest that has its turn; -1 before and after. */
+  place: number
   /** Called once, when its turn has come. */
   start(): void
   /** Called when the deadline has passed. */
@@ -34,7 +36,9 @@ export class TargetPool implements Keeper {
   readonly #activeMax: number
   readonly #waitingMax: number
   readonly #tickMs: number
-  readonly #inside = new Set<Guest>()
+  // No Set: each that outgrows its table leaves it, with all guests of that moment, to the one that takes
+  // its place. What is thrown away in that chain outlives many collections, and the requests with it.
+  readonly #inside: Guest[] = []
   readonly #waiting = new Set<Guest>()
   readonly #wires = new Set<Wire>()
   /** By owner, the one used last at the end; the owner heard of last at the end. */
@@ -55,9 +59,8 @@ export class TargetPool implements Keeper {
   /** Starts a request now or when its turn comes; false when too many wait already. */
   enter(guest: Guest): boolean {
     this.#watch()
-    if (this.#inside.size < this.#activeMax) {
-      this.#inside.add(guest)
-      guest.start()
+    if (this.#inside.length < this.#activeMax) {
+      this.#admit(guest)
       return true
     }
     if (this.#waiting.size >= this.#waitingMax) return false
@@ -71,13 +74,28 @@ export class TargetPool implements Keeper {
 
   /** Ends a request's stay, wherever it was, and lets the next one in. */
   leave(guest: Guest): void {
-    if (this.#waiting.delete(guest) || !this.#inside.delete(guest)) return
-    for (const next of this.#waiting) {
-      this.#waiting.delete(next)
-      this.#inside.add(next)
-      next.start()
+    const { place } = guest
+    if (place < 0) {
+      this.#waiting.delete(guest)
       return
     }
+    guest.place = -1
+    const last = this.#inside.pop()
+    if (last !== undefined && last !== guest) {
+      last.place = place
+      this.#inside[place] = last
+    }
+    for (const next of this.#waiting) {
+      this.#waiting.delete(next)
+      this.#admit(next)
+      return
+    }
+  }
+
+  #admit(guest: Guest): void {
+    guest.place = this.#inside.length
+    this.#inside.push(guest)
+    guest.start()
   }
 
   /**
@@ -157,12 +175,16 @@ export class TargetPool implements Keeper {
   tick(): void {
     const now = performance.now()
     for (const guest of this.#waiting) if (guest.deadlineMs <= now) guest.timedOut()
-    for (const guest of this.#inside) if (guest.deadlineMs <= now) guest.timedOut()
+    // From the end: who leaves has its place taken by the last, who has been looked at.
+    for (let at = this.#inside.length - 1; at >= 0; at--) {
+      const guest = this.#inside[at]
+      if (guest !== undefined && guest.deadlineMs <= now) guest.timedOut()
+    }
     for (const [owner, wires] of this.#idle) {
       if (wires.length === 0) this.#idle.delete(owner)
       else this.#letGo(wires, now)
     }
-    const busy = this.#inside.size + this.#waiting.size + this.#idle.size > 0
+    const busy = this.#inside.length + this.#waiting.size + this.#idle.size > 0
     if (busy || this.#timer === null) return
     clearInterval(this.#timer)
     this.#timer = null
@@ -180,7 +202,7 @@ export class TargetPool implements Keeper {
 
   /** Whether there is anything left to end. */
   get isIdle(): boolean {
-    return this.#inside.size === 0 && this.#waiting.size === 0 && this.#wires.size === 0
+    return this.#inside.length === 0 && this.#waiting.size === 0 && this.#wires.size === 0
   }
 
   /** Cuts every connection. */

@@ -199,6 +199,7 @@ test('a guest is told that its time is over, and not before', async () => {
   const late = await new Promise<number>((resolve) => {
     const guest: Guest = {
       deadlineMs: started + 100,
+      place: -1,
       start: () => {},
       timedOut() {
         pool.leave(guest)
