@@ -18,6 +18,16 @@ const returnsMax = 8
 /** A renewal that is not answered in this time is not waited for any longer. */
 const renewalMs = 2000
 
+/**
+ * A loan lasts for about so long, if the sub-windows are not shorter: when the answer to it is lost,
+ * so are its units, and nobody can say whether they were lent.
+ */
+const loanMs = 500
+
+/** For so long no loan is asked for after one that came to nothing, and longer with each that follows. */
+const failedMs = 1000
+const failedDoublings = 3
+
 export class Loan {
   readonly shard: string
   readonly key: string
@@ -40,7 +50,10 @@ export class Loan {
   #lot = 0
   /** Nothing is asked for before: a renewal is under way, or has just brought nothing. */
   #quietUntil = 0
-  // How much is wanted: units in this sub-window of the node's clock, and in the one before.
+  /** Loans that came to nothing, one after the other. */
+  #failures = 0
+  // How much is wanted: units in this span of the node's clock, and in the one before.
+  readonly #spanMs: number
   #index = 0
   #current = 0
   #previous = 0
@@ -50,6 +63,7 @@ export class Loan {
     this.key = key
     this.windowSeconds = windowSeconds
     this.subMs = subWindowMs(windowSeconds)
+    this.#spanMs = Math.min(this.subMs, loanMs)
   }
 
   /** Moves what has ended to what is to be given back. */
@@ -125,9 +139,9 @@ export class Loan {
     return this.#returns.length > 0
   }
 
-  /** Notes that units were wanted. Answers whether any had been, in this sub-window or the last. */
+  /** Notes that units were wanted. Answers whether any had been, in this span or the last. */
   note(want: number, now: number): boolean {
-    const index = Math.floor(now / this.subMs)
+    const index = Math.floor(now / this.#spanMs)
     if (index !== this.#index) {
       this.#previous = index === this.#index + 1 ? this.#current : 0
       this.#current = 0
@@ -140,14 +154,14 @@ export class Loan {
 
   /** Whether it is time to ask for more: it runs low or ends soon, and nobody has asked yet. */
   runsLow(now: number): boolean {
-    if (this.held * 2 >= this.#lot && this.#lastEnd - now >= this.subMs / 2) return false
+    if (this.held * 2 >= this.#lot && this.#lastEnd - now >= this.#spanMs / 2) return false
     return now >= this.#quietUntil
   }
 
   /** How many units to ask for, 0 while somebody else has asked. Whoever gets more than 0 calls `settle`. */
   ask(now: number): number {
     if (now < this.#quietUntil) return 0
-    const lasting = this.#lasting(now + this.subMs / 2)
+    const lasting = this.#lasting(now + this.#spanMs / 2)
     const extra = Math.max(0, this.#target() - lasting)
     if (extra > 0) this.#quietUntil = now + renewalMs
     return extra
@@ -161,14 +175,19 @@ export class Loan {
     this.#moreAt = now + moreMs
     this.#resetAt = now + resetMs
     if (!asked) return
+    this.#failures = 0
     this.put({ slot, units: lent, endsAt: sentAt + validMs }, now)
     this.#lot = lent > 0 ? this.held : 0
     this.#quietUntil = lent > 0 ? 0 : now + this.subMs / 4
   }
 
-  /** Notes that the call came to nothing: the store is left alone for a moment. */
+  /**
+   * Notes that a loan came to nothing. The store may have lent it, so each further one may cost the
+   * caller as many units again: for a while, which doubles, requests are charged one by one.
+   */
   failed(now: number): void {
-    this.#quietUntil = now + Math.min(this.subMs, 250)
+    this.#quietUntil = now + failedMs * 2 ** this.#failures
+    if (this.#failures < failedDoublings) this.#failures += 1
   }
 
   /** Whole seconds until some of what is used comes back; 0 when nothing is used. */
@@ -208,7 +227,7 @@ export class Loan {
     return units
   }
 
-  /** What the next sub-windows will want: as the last two did, and more while it grows quickly. */
+  /** What the next spans will want: as the last two did, and more while it grows quickly. */
   #target(): number {
     if (this.#previous * 4 < this.#current) return this.#current * 8
     return 2 * Math.max(this.#previous, this.#current)
