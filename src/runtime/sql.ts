@@ -19,6 +19,7 @@ import {
 import { DatabaseFault, HandleMisuse, toFault } from '../db/fault.ts'
 import { encodeScope } from '../db/scope.ts'
 import type { Landing } from './flight.ts'
+import { Pulse } from './pulse.ts'
 import { embeddedClient, type Role, type ScopedClient, scopedClient } from './scoped-client.ts'
 
 export type SqlOptions = {
@@ -55,6 +56,8 @@ export type SqlOptions = {
   readonly answerTimeoutMs?: number
   /** How long a transaction may stay open with nothing running in it. */
   readonly idleInTransactionTimeoutMs: number
+  /** Whether a database that says nothing is found out before `answerTimeoutMs`: see `Pulse`. */
+  readonly pulse?: boolean
   /** For the log: what happened to a connection while nobody was using it. */
   onError(cause: StoreDown): void
 }
@@ -69,14 +72,46 @@ export function createSql(options: SqlOptions): Sql {
     options.scoped ??
     (options.embedded ? embeddedClient(options) : scopedClient({ ...options, answerTimeoutMs }))
   const pool = openPool(options, scoped, answerTimeoutMs)
+  const pulse = options.pulse === true ? new Pulse({ probe: (ms) => probe(options, ms) }) : null
   let closed: Promise<void> | undefined
+
+  /** A client of the pool. `refuse` is called instead, also later, where nothing can be had. */
+  function connect(
+    refuse: (fault: Error) => void,
+    use: (client: pg.PoolClient, done: () => void) => void,
+  ): void {
+    if (pulse === null) {
+      pool.connect((error, client) => {
+        if (client === undefined) refuse(toFault(error, false))
+        else use(client, noop)
+      })
+      return
+    }
+    if (pulse.silence !== null) return refuse(pulse.silence)
+    let held: pg.PoolClient | null = null
+    const waiting = pulse.enter((cause) => {
+      if (held !== null) destroy(held)
+      refuse(cause)
+    })
+    pool.connect((error, client) => {
+      // Nobody waits for it any more.
+      if (client !== undefined && waiting.place < 0) return client.release()
+      if (client === undefined) {
+        pulse.leave(waiting)
+        return refuse(toFault(error, false))
+      }
+      held = client
+      use(client, () => pulse.leave(waiting))
+    })
+  }
+
   return {
     query<Row>(scope: SqlScope, statement: Statement) {
       return new Promise<SqlResult<Row>>((resolve, reject) => {
         const encoded = encodeScope(scope)
-        pool.connect((error, client) => {
-          if (client === undefined) return reject(toFault(error, false))
+        connect(reject, (client, done) => {
           scoped.single(client, encoded, statement, (landing) => {
+            done()
             release(client, landing)
             // The caller says what its rows look like.
             if (landing.result !== null) resolve(landing.result as SqlResult<Row>)
@@ -89,11 +124,12 @@ export function createSql(options: SqlOptions): Sql {
       return new Promise((resolve, reject) => {
         const encoded = encodeScope(scope)
         if (!beginning.test(begin)) throw new Error('not a BEGIN')
-        pool.connect((error, client) => {
-          if (client === undefined) return reject(toFault(error, false))
+        connect(reject, (client, done) => {
           scoped.begin(client, encoded, begin, (landing) => {
+            done()
             if (landing.result !== null && landing.status === 'T') {
-              return resolve(new Transaction(client, scoped, options.idleInTransactionTimeoutMs))
+              const idleMs = options.idleInTransactionTimeoutMs
+              return resolve(new Transaction(client, scoped, idleMs, pulse))
             }
             release(client, landing)
             reject(faultOf(landing))
@@ -102,9 +138,30 @@ export function createSql(options: SqlOptions): Sql {
       })
     },
     close() {
+      pulse?.close()
       closed ??= pool.end()
       return closed
     },
+  }
+}
+
+const noop = () => {}
+
+/** Asks on a connection of its own. What the server refuses it with is an answer as well. */
+async function probe({ connection }: SqlOptions, timeoutMs: number): Promise<void> {
+  const place = typeof connection === 'string' ? { connectionString: connection } : connection
+  const client = new pg.Client({ ...place, application_name: 'postern pulse' })
+  client.on('error', noop)
+  const timer = setTimeout(() => destroy(client), timeoutMs)
+  try {
+    await client.connect()
+    // A pooler lets everybody in, whether or not the database is there.
+    await client.query('select 1')
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError)) throw error
+  } finally {
+    clearTimeout(timer)
+    destroy(client)
   }
 }
 
@@ -177,16 +234,23 @@ class Transaction implements SqlTransaction {
   readonly #client: pg.PoolClient
   readonly #scoped: ScopedClient
   readonly #idleTimeoutMs: number
+  readonly #pulse: Pulse | null
   #idle: ReturnType<typeof setTimeout> | undefined
   #last: Promise<unknown> = Promise.resolve()
   #over: Error | null = null
   #ending = false
   #marked = false
 
-  constructor(client: pg.PoolClient, scoped: ScopedClient, idleTimeoutMs: number) {
+  constructor(
+    client: pg.PoolClient,
+    scoped: ScopedClient,
+    idleTimeoutMs: number,
+    pulse: Pulse | null,
+  ) {
     this.#client = client
     this.#scoped = scoped
     this.#idleTimeoutMs = idleTimeoutMs
+    this.#pulse = pulse
     this.#waitForNext()
   }
 
@@ -230,7 +294,10 @@ class Transaction implements SqlTransaction {
       return Promise.resolve({ status: null, result: null, error: this.#over })
     }
     return new Promise((resolve) => {
+      // The connection is cut, and so the statement lands without a session.
+      const waiting = this.#pulse?.enter(() => destroy(this.#client)) ?? null
       this.#scoped.inside(this.#client, statement, (landing) => {
+        if (waiting !== null) this.#pulse?.leave(waiting)
         if (!this.#ending) this.#waitForNext()
         resolve(landing)
       })

@@ -67,7 +67,7 @@ async function open(places: Places, warn: Warn, migrates: boolean): Promise<Open
   const { databaseUrl, tenantDatabaseUrl, gatewayDatabaseUrl, ownerDatabaseUrl } = places
   const { scope, pooler } = places
   const onError = (cause: StoreDown) => warn(cause.message)
-  const role = { ...shared, role: null, scope, pooler, embedded: false, onError }
+  const role = { ...shared, role: null, scope, pooler, embedded: false, onError, pulse: true }
   const saltSql = await openSalts(places, warn)
   if (tenantDatabaseUrl !== null && gatewayDatabaseUrl !== null) {
     if (migrates && ownerDatabaseUrl !== null) {
@@ -106,7 +106,7 @@ async function openSalts(
   const onError = (cause: StoreDown) => warn(cause.message)
   const role = ownLogin ? null : 'postern_tenant'
   return createSql({
-    ...{ ...shared, role, scope, pooler, embedded: false, onError },
+    ...{ ...shared, role, scope, pooler, embedded: false, onError, pulse: true },
     connection: shredUrl,
   })
 }

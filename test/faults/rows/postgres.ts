@@ -24,7 +24,6 @@ import {
   inTime,
   type Lengths,
   lasting,
-  later,
   none,
 } from '../verdicts.ts'
 
@@ -231,7 +230,7 @@ function frozenChecks(trial: Trial, lengths: Lengths): Check[] {
   return [
     ...alwaysChecks(trial, told),
     ...forwardedChecks(trial),
-    later('a query is given up after 1 s', longestCheck(trial, lengths, 1200)),
+    longestCheck(trial, lengths, 1200),
     atMost('served 2 s after', Object.keys(wrongAnswers(since)).length, 0),
     atLeast('rows 2 s after', since.length, 10),
     inTime(
