@@ -265,8 +265,11 @@ end $$;
 -- A turn of a node with that record: src/runtime/node/signal/channel.ts says what is said and
 -- answered, turn-script.ts beside it does the same in Redis and says when a record is made anew. It
 -- runs as the gateway role in the scope that belongs to no platform. What is notified is empty.
+drop function if exists postern.signal_turn(text, bigint, integer, integer, text, boolean, boolean,
+  boolean, text[]);
 create or replace function postern.signal_turn(node text, has_heard bigint, life_ms integer,
-    kept integer, new_entry text, asks boolean, leaves boolean, is_first boolean, awaited text[])
+    stale_ms integer, kept integer, new_entry text, asks boolean, leaves boolean, is_first boolean,
+    awaited text[])
   returns jsonb language plpgsql volatile set search_path = ''
 as $$
 declare
@@ -274,6 +277,7 @@ declare
   s postern.signal_state;
   missed jsonb;
   other text;
+  stepped boolean;
 begin
   select * into s from postern.signal_state where id = 'state' for update;
   if not found then
@@ -284,14 +288,18 @@ begin
   if now_ms < s.seen_ms and s.seen_ms - now_ms <= 100 then
     now_ms := s.seen_ms;
   end if;
-  if s.epoch = 0 or has_heard > s.epoch or now_ms < s.seen_ms
-      or (now_ms - s.seen_ms > life_ms and exists (select from postern.signal_nodes)) then
-    delete from postern.signal_nodes;
+  stepped := now_ms < s.seen_ms
+    or (now_ms - s.seen_ms > life_ms and exists (select from postern.signal_nodes));
+  if s.epoch = 0 or has_heard > s.epoch or stepped then
     delete from postern.signal_entries;
+    update postern.signal_nodes set until_ms = now_ms + life_ms;
+    if s.epoch = 0 or has_heard > s.epoch then
+      s.born_ms := now_ms;
+    end if;
+    s.born_ms := case when is_first then 0 else least(s.born_ms, now_ms) end;
     s.epoch := greatest(now_ms, has_heard + 1, s.epoch + 1);
-    s.born_ms := case when is_first then 0 else now_ms end;
   end if;
-  delete from postern.signal_nodes n where n.until_ms < now_ms;
+  delete from postern.signal_nodes n where n.until_ms + stale_ms - life_ms < now_ms;
   if has_heard = s.epoch then
     missed := '[]';
   elsif has_heard > 0 and s.epoch - has_heard <= kept then
@@ -321,12 +329,17 @@ begin
   end loop;
   return jsonb_build_object('epoch', s.epoch, 'youngMs', greatest(0, s.born_ms + life_ms - now_ms),
     'nodes', (select count(*) from postern.signal_nodes),
-    'heards', case when asks then coalesce(
-      (select jsonb_agg(n.heard) from postern.signal_nodes n where n.id <> node), '[]') else '[]' end,
+    'gone', (select count(*) from postern.signal_nodes n where n.until_ms < now_ms),
+    'goneMs', greatest(0, case when s.born_ms > 0 then s.born_ms + stale_ms - now_ms end,
+      (select max(n.until_ms) + stale_ms - life_ms - now_ms from postern.signal_nodes n
+        where n.until_ms < now_ms)),
+    'heards', case when asks then coalesce((select jsonb_agg(n.heard) from postern.signal_nodes n
+      where n.id <> node and n.until_ms >= now_ms), '[]') else '[]' end,
     'entries', missed);
 end $$;
 revoke all on function
-  postern.signal_turn(text, bigint, integer, integer, text, boolean, boolean, boolean, text[]) from public;
+  postern.signal_turn(text, bigint, integer, integer, integer, text, boolean, boolean, boolean, text[])
+  from public;
 grant execute on function
-  postern.signal_turn(text, bigint, integer, integer, text, boolean, boolean, boolean, text[])
+  postern.signal_turn(text, bigint, integer, integer, integer, text, boolean, boolean, boolean, text[])
   to postern_gateway;

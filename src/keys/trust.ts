@@ -15,7 +15,7 @@ export type TrustOptions = {
   readonly outageMs?: number
   /** How long it holds while the store is down, since it was last certain or read. */
   readonly staleMs?: number
-  /** For how long it has not been certain, in ms (the `signal` port). 0: it is certain now. */
+  /** For how long it has not been certain, in ms (the `signal` port). 0: it is; Infinity: never was. */
   silentMs?(): number
   /** Milliseconds on a clock that does not step. */
   clock?(): number
@@ -48,6 +48,8 @@ export function createTrust(options: TrustOptions = {}): Trust {
     unanswered(readAt, now) {
       if (now - readAt >= lifeMs) return false
       const silent = silentMs()
+      // No receipt counts on a node that nobody has ever heard of.
+      if (silent === Number.POSITIVE_INFINITY) return false
       return silent === 0 || now - Math.max(readAt, now - silent) < staleMs
     },
     ttlMs,

@@ -13,9 +13,9 @@ describe('what was read at 0', () => {
     [100, 0, false, true],
     [99, 1, false, true],
     [99, 50, false, false],
-    // It never was certain: it counts from the reading.
-    [49, Number.POSITIVE_INFINITY, false, true],
-    [50, Number.POSITIVE_INFINITY, false, false],
+    // Nobody has ever heard of it, so no receipt counts on it.
+    [0, Number.POSITIVE_INFINITY, false, false],
+    [49, Number.POSITIVE_INFINITY, false, false],
     [99, 0, true, true],
   ])('at %d, silent for %d: unasked %s, unanswered %s', (now, silentMs, unasked, unanswered) => {
     const trust = createTrust({ ...times, silentMs: () => silentMs })

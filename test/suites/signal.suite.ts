@@ -9,7 +9,7 @@ import { until } from '../redis.ts'
 export type SignalDeployment = { open(): Promise<Signal>; drop(): Promise<void> }
 
 /** How long a node that is cut off goes by its memory, in every deployment under test. */
-export const maxStaleMs = 60_000
+export const maxStaleMs = 4000
 
 let made = 0
 /** A change that no other test makes. */

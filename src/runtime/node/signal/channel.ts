@@ -8,7 +8,8 @@
  * message that was lost, or one that somebody forged changes nothing of what a node knows
  * (threats V3, L15). The danger is in time: a node trusts its memory for `leaseMs` from when it
  * *sent* a turn, the store counts it as live for `registryMs` from when it *took* it. The second ends
- * later, so nobody goes by what is old and is not waited for.
+ * later, so nobody goes by what is old and is not waited for. A node that is cut off from the database
+ * too goes by its memory for `staleMs`: for so long the store says that there may be one.
  */
 import type { Change } from '../../../context.ts'
 
@@ -35,6 +36,8 @@ export type Turn = {
   readonly leaves: boolean
   /** The database is new, so that there can have been no node before. */
   readonly first: boolean
+  /** How long a node that is cut off from everything goes by its memory. */
+  readonly staleMs: number
 }
 
 /** What the store answers to it. */
@@ -43,8 +46,12 @@ export type Answer = {
   readonly epoch: number
   /** For how long the record may still lack nodes that are alive; 0: it has all. */
   readonly youngMs: number
-  /** How many nodes are live, this one included. */
+  /** How many nodes go by their memory or may do so, this one included. */
   readonly nodes: number
+  /** How many of them have ended without leaving: they are dead, or cut off. */
+  readonly gone: number
+  /** For how long one of those, or one that the record has lost, may go by its memory. */
+  readonly goneMs: number
   /** What the other live nodes have heard; empty when it was not asked for. */
   readonly heards: readonly number[]
   /** What the node has not heard, oldest first; null: more than the store keeps. */
@@ -118,6 +125,8 @@ function isAnswer(value: unknown): value is Answer {
     isCount(value.epoch) &&
     isCount(value.youngMs) &&
     isCount(value.nodes) &&
+    isCount(value.gone) &&
+    isCount(value.goneMs) &&
     Array.isArray(value.heards) &&
     value.heards.every(isCount) &&
     (value.entries === null ||

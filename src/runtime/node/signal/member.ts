@@ -95,7 +95,7 @@ export class Member implements Signal {
         ...{ change, waits, waitUntil: performance.now() + boundMs, resolve },
         ...{ epoch: null, nodes: this.#nodes, acknowledged: 1, timer: undefined },
       }
-      if (this.#closed) return this.#settle(one, false)
+      if (this.#closed) return this.#settle(one, null)
       this.#unsent.add(change)
       this.#open.add(one)
       // A store that is known to be away is not waited for as long as other nodes are.
@@ -144,7 +144,7 @@ export class Member implements Signal {
     const wasCertain = this.silentMs() === 0
     this.#leaseEnd = Number.NEGATIVE_INFINITY
     const waits = [...this.#open].some((one) => one.waits)
-    for (const one of this.#open) this.#settle(one, false)
+    for (const one of this.#open) this.#settle(one, null)
     // One turn at a time; what it could not send goes with the last one.
     await this.#turning
     if (wasCertain) await this.#leave(waits)
@@ -154,7 +154,10 @@ export class Member implements Signal {
   async #leave(waits: boolean): Promise<void> {
     const entry = this.#unsent.entry(this.#options.node, waits)
     const turn = { heard: this.#heard, entry, asks: false, awaited: [...this.#owed] }
-    await this.#channel.take({ ...turn, leaves: true, first: false }).catch(() => undefined)
+    const staleMs = this.#options.maxStaleMs()
+    await this.#channel
+      .take({ ...turn, staleMs, leaves: true, first: false })
+      .catch(() => undefined)
   }
 
   async #run(): Promise<void> {
@@ -187,6 +190,7 @@ export class Member implements Signal {
         awaited: [...owed],
         leaves: false,
         first: this.#first,
+        staleMs: this.#options.maxStaleMs(),
       })
       if (!this.#closed) this.#hear(answer, sent, raised)
     } catch (error) {
@@ -240,29 +244,31 @@ export class Member implements Signal {
     this.#again = true
   }
 
-  #count(one: Announcement, { heards, youngMs }: Answer): void {
+  /** Who has gone is not waited for, as it will not answer; but the receipt says so. */
+  #count(one: Announcement, { heards, youngMs, gone, goneMs }: Answer): void {
     const { epoch } = one
     if (epoch === null) return
-    const missing = heards.filter((heard) => heard < epoch).length
+    const missing = heards.filter((heard) => heard < epoch).length + gone
     one.acknowledged = Math.max(1, one.nodes - missing)
-    if (missing === 0 && youngMs === 0) this.#settle(one, true)
-    else if (performance.now() >= one.waitUntil) this.#settle(one, false)
+    if (missing === gone && youngMs === 0) this.#settle(one, goneMs)
+    else if (performance.now() >= one.waitUntil) this.#settle(one, null)
   }
 
   #arm(one: Announcement, ms: number): void {
     one.timer = setTimeout(() => {
       const left = one.waitUntil - performance.now()
-      if (one.epoch === null || left <= 0) this.#settle(one, false)
+      if (one.epoch === null || left <= 0) this.#settle(one, null)
       else this.#arm(one, left)
     }, ms)
   }
 
-  #settle(one: Announcement, complete: boolean): void {
+  /** `staleMs`: how long a node may go by what was before, as the store says; null: it does not say. */
+  #settle(one: Announcement, staleMs: number | null): void {
     clearTimeout(one.timer)
     this.#open.delete(one)
-    const maxStalenessMs = complete ? 0 : this.#options.maxStaleMs()
+    const maxStalenessMs = staleMs ?? this.#options.maxStaleMs()
     const { epoch, nodes } = one
-    const acknowledged = epoch === null ? 1 : complete ? nodes : one.acknowledged
+    const acknowledged = epoch === null ? 1 : one.acknowledged
     const effectiveAt = Date.now() + maxStalenessMs
     one.resolve({ epoch, nodes, acknowledged, effectiveAt, maxStalenessMs })
   }

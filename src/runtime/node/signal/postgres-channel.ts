@@ -112,12 +112,12 @@ async function listen(client: pg.Client, node: string): Promise<void> {
 }
 
 const text = `select postern.signal_turn($1, $2::text::bigint, $3::text::integer, $4::text::integer,
-  $5, $6::text::boolean, $7::text::boolean, $8::text::boolean, $9) as answer`
+  $5::text::integer, $6, $7::text::boolean, $8::text::boolean, $9::text::boolean, $10) as answer`
 
 function fly(scoped: ScopedClient, client: pg.Client, turn: Turn, node: string): Promise<Landing> {
-  const { heard, entry, asks, leaves, first, awaited } = turn
+  const { heard, entry, asks, leaves, first, staleMs, awaited } = turn
   const flags = [asks, leaves, first].map(String)
-  const numbers = [heard, registryMs, entriesMax].map(String)
+  const numbers = [heard, registryMs, Math.max(staleMs, registryMs), entriesMax].map(String)
   const values = [node, ...numbers, entry, ...flags, awaited]
   const scope = encodeScope({ platform: recordPlatform })
   return new Promise((resolve) => {

@@ -102,14 +102,23 @@ export function redisChannel(url: string, scope: string, node: string, wire: Wir
 
 function argumentsOf(node: string, turn: Turn): readonly (string | number)[] {
   const flag = (set: boolean): string => (set ? '1' : '')
-  const { heard, entry, asks, leaves, first, awaited } = turn
+  const { heard, entry, asks, leaves, first, staleMs, awaited } = turn
   const flags = [asks, leaves, first].map(flag)
-  return [node, heard, registryMs, entriesMax, entry ?? '', ...flags, ...awaited]
+  return [
+    node,
+    heard,
+    registryMs,
+    Math.max(staleMs, registryMs),
+    entriesMax,
+    entry ?? '',
+    ...flags,
+    ...awaited,
+  ]
 }
 
 function readReply(reply: unknown): Answer {
-  const [epoch, youngMs, nodes, heards, entries] = Array.isArray(reply) ? reply : []
-  return readAnswer({ epoch, youngMs, nodes, heards, entries })
+  const [epoch, youngMs, nodes, gone, goneMs, heards, entries] = Array.isArray(reply) ? reply : []
+  return readAnswer({ epoch, youngMs, nodes, gone, goneMs, heards, entries })
 }
 
 /** ioredis gives up for good when it is told to disconnect in the middle of connecting. */

@@ -8,7 +8,7 @@ import {
 
 const change = { kind: 'key', platform: 'plt_a', id: 'key_1' }
 const entry = { by: 'n1', waits: true, changes: [change] }
-const answer = { epoch: 7, youngMs: 0, nodes: 2, heards: [6], entries: ['x'] }
+const answer = { epoch: 7, youngMs: 0, nodes: 2, gone: 0, goneMs: 0, heards: [6], entries: ['x'] }
 
 describe('an entry', () => {
   it.each([
@@ -46,6 +46,8 @@ describe('an answer', () => {
     { ...answer, epoch: '7' },
     { ...answer, epoch: 1e300 },
     { ...answer, youngMs: null },
+    { ...answer, gone: undefined },
+    { ...answer, goneMs: -1 },
     { ...answer, heards: [1, 'x'] },
     { ...answer, entries: [1] },
     { ...answer, entries: undefined },

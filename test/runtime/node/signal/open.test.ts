@@ -3,6 +3,7 @@ import type { Sql } from '../../../../src/context.ts'
 import { type NodeSignal, openSignal } from '../../../../src/runtime/node/signal/open.ts'
 import { createSql } from '../../../../src/runtime/sql.ts'
 import { createDatabase, type TestDatabase } from '../../../database.ts'
+import { until } from '../../../redis.ts'
 import { limits } from '../../../sql.ts'
 import { changeOf, complete, keep } from '../../../suites/signal.suite.ts'
 
@@ -13,11 +14,18 @@ const nowhere: Parameters<typeof openSignal>[0] = {
   pooler: false,
 }
 const options = {
-  maxStaleMs: () => 60_000,
+  maxStaleMs: () => 2500,
   onState: () => {},
   warn: () => {},
   bootMs: 10_000,
 }
+
+/** Until a store that is new to a deployment cannot lack a node that was there before it. */
+const settled = (signal: NodeSignal, nodes: number) =>
+  until(async () => {
+    const receipt = await signal.announce(changeOf(), 5000)
+    return receipt.nodes === nodes && receipt.maxStalenessMs === 0
+  })
 
 type Place = { readonly database: TestDatabase; readonly sql: Sql }
 
@@ -82,6 +90,7 @@ describe('the signal of a process', () => {
       await open(here!, { databaseUrl: here!.database.ownerUrl, redisUrl: redisUrl() }),
       await open(there!, { ...roles(there!), redisUrl: redisUrl() }),
     ]
+    await settled(one, 2)
     const heards = [other, foreign].map(keep)
     const change = changeOf()
     expect(await one.announce(change, 5000)).toMatchObject(complete(2))
@@ -93,6 +102,7 @@ describe('the signal of a process', () => {
     const [here] = places
     const one = await open(here!, roles(here!))
     const other = await open(here!, { databaseUrl: here!.database.ownerUrl })
+    await settled(one, 2)
     const heard = keep(other)
     const change = changeOf()
     expect(await one.announce(change, 5000)).toMatchObject(complete(2))
