@@ -469,7 +469,11 @@ export class Problem extends Error {
   readonly refusal: Refusal
 
   constructor(code: ProblemCode, more: Omit<Refusal, 'code'> = {}) {
+    // Being refused is no fault of the code, and a stack costs more than the rest of a refusal.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(code, more.cause === undefined ? undefined : { cause: more.cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.refusal = { code, ...more }
   }
 

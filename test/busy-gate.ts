@@ -1,10 +1,11 @@
 /**
- * The gate of `npm start` with handlers that tests need: one that costs processor time, one that takes
+ * The gate of `npm start` with more handlers, that tests need: one that costs processor time, one that takes
  * its time, one that says which process it is in. A program of its own: `node test/busy-gate.ts [postern.yaml]`.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { createHandler } from '../src/handler.ts'
+import { handlers as named } from '../src/handlers/named.ts'
 import { serve } from '../src/node.ts'
 
 export const busyEntry = fileURLToPath(import.meta.url)
@@ -75,8 +76,10 @@ export function processorMicros(pid: number): number {
 }
 
 if (import.meta.main) {
-  serve(process.argv.slice(2), { handlers, entry: busyEntry }).catch((error: unknown) => {
-    process.stderr.write(`postern: ${error instanceof Error ? error.message : String(error)}\n`)
-    process.exit(1)
-  })
+  serve(process.argv.slice(2), { handlers: { ...named, ...handlers }, entry: busyEntry }).catch(
+    (error: unknown) => {
+      process.stderr.write(`postern: ${error instanceof Error ? error.message : String(error)}\n`)
+      process.exit(1)
+    },
+  )
 }

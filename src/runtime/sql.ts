@@ -87,7 +87,10 @@ export function createSql(options: SqlOptions): Sql {
       })
       return
     }
-    if (pulse.silence !== null) return refuse(pulse.silence)
+    if (pulse.silence !== null) {
+      refuse(pulse.silence)
+      return
+    }
     let held: pg.PoolClient | null = null
     const waiting = pulse.enter((cause) => {
       if (held !== null) destroy(held)

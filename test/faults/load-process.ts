@@ -55,7 +55,7 @@ class Caller {
 
   constructor(nodes: readonly string[], record: (one: Seen) => void) {
     this.#nodes = nodes
-    this.#agents = nodes.map(() => new Agent({ keepAlive: true }))
+    this.#agents = nodes.map(() => new Agent({ keepAlive: true, maxFreeSockets: 10_000 }))
     this.#ready = nodes.map(() => true)
     this.#record = record
   }

@@ -5,6 +5,7 @@
  */
 
 import { fileURLToPath } from 'node:url'
+import { busyEntry } from '../busy-gate.ts'
 import {
   type Answer,
   call,
@@ -40,6 +41,8 @@ export type RigOptions = {
   readonly config?: { readonly server?: string; readonly more?: string }
   /** Variables of one node's environment. */
   readonly envOf?: (node: number) => Readonly<Record<string, string>>
+  /** The gates are those of busy-gate.ts, with a route that costs 5 ms of processor time. */
+  readonly busy?: boolean
   /** What stands before one node's command line. */
   readonly launchOf?: (node: number) => readonly string[]
 }
@@ -58,6 +61,7 @@ export class RigNode {
   readonly #place: Place
   readonly #env: Readonly<Record<string, string>>
   readonly #launch: readonly string[]
+  readonly #program: string | undefined
   readonly #onExit: (exit: Exit) => void
   readonly toPostgres: Relay
   readonly toRedis: Relay | null
@@ -70,6 +74,7 @@ export class RigNode {
       place: Place
       env: Readonly<Record<string, string>>
       launch: readonly string[]
+      program: string | undefined
       toPostgres: Relay
       toRedis: Relay | null
     },
@@ -78,6 +83,7 @@ export class RigNode {
     this.#place = parts.place
     this.#env = parts.env
     this.#launch = parts.launch
+    this.#program = parts.program
     this.#onExit = onExit
     this.toPostgres = parts.toPostgres
     this.toRedis = parts.toRedis
@@ -91,7 +97,7 @@ export class RigNode {
 
   async start(): Promise<void> {
     this.#isMeantToEnd = false
-    const options = { launch: this.#launch, readyMs: startMs }
+    const options = { launch: this.#launch, program: this.#program, readyMs: startMs }
     const gate = await startGateProcess(this.#place, this.#env, [], options)
     this.#gate = gate
     void gate.exited.then((exit) => {
@@ -194,10 +200,12 @@ async function partsOf(
     ...options.envOf?.(at),
   }
   const place = makePlace(configOf(count, options))
-  return { place, env, launch: options.launchOf?.(at) ?? [], toPostgres, toRedis }
+  const program = options.busy === true ? busyEntry : undefined
+  return { place, env, launch: options.launchOf?.(at) ?? [], program, toPostgres, toRedis }
 }
 
-function configOf(count: number, { upstreamUrl, config = {} }: RigOptions): string {
+function configOf(count: number, { upstreamUrl, busy, config = {} }: RigOptions): string {
+  const burn = '\n      - { path: /v1/burn, methods: [GET], handler: burn, permission: data:read }'
   const up =
     upstreamUrl === undefined
       ? 'builtin: echo'
@@ -219,7 +227,7 @@ platforms:
       - { path: /v1/subscriptions/**, methods: [GET], handler: subscriptions, permission: data:read }
       - { path: /v1/subscriptions/**, methods: [POST, PUT, PATCH, DELETE], handler: subscriptions, permission: data:write }
       - { path: /echo/**, upstream: echo }
-      - { path: /up/**, upstream: up, rewrite: /** }
+      - { path: /up/**, upstream: up, rewrite: /** }${busy === true ? burn : ''}
     seed: [${tenants.map((id) => `{ id: ${id} }`).join(', ')}]
 server: { nodes: ${count}, ${config.server ?? ''} }
 log: { level: warn }

@@ -9,7 +9,6 @@
  */
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import type { Log } from './log.ts'
 import type { Serving, ToPrimary, ToWorker } from './worker-duty.ts'
 
@@ -207,15 +206,4 @@ function swapOne(worker: Worker, text: string): Promise<ToPrimary | null> {
 /** A worker that dies meanwhile is seen by its end. */
 function tell(worker: Worker, message: ToWorker): void {
   worker.send(message, () => undefined)
-}
-
-/** A listener that is closed again at once: the port that it got, which is free for the workers. */
-export async function probePort(port: number, host: string): Promise<number> {
-  const server = createServer()
-  server.listen(port, host)
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : port
 }

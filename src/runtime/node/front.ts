@@ -4,10 +4,13 @@
  * It knows nothing of platforms or keys: what a request means is `fetch`'s business, what a refusal
  * looks like is `refuse`'s. Here are the listeners, their time limits, and the way to end them.
  */
+import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
+import type { ListenOptions } from 'node:net'
 import { type BodyLimits, Incoming } from './incoming.ts'
 import { Intake, type IntakeOptions } from './intake.ts'
+import { probePort } from './listening.ts'
 import { Outgoing } from './outgoing.ts'
 
 /** Milliseconds and bytes. */
@@ -43,6 +46,18 @@ export type Front = {
   drain(graceMs: number): Promise<void>
 }
 
+/**
+ * Connections that wait to be accepted; the system may hold it lower (Linux: `net.core.somaxconn`).
+ * Whoever finds no room tries again after one, two, four seconds: far longer than a refusal takes.
+ */
+const backlog = 4096
+
+/**
+ * Sockets that listen on one port. libuv accepts one connection of each in a turn of the event loop, so
+ * where turns are long, whoever comes new waits for seconds beside those who are served (threats Q18).
+ */
+const sockets = 16
+
 type FrontServer = Server<typeof Incoming, typeof Outgoing>
 
 /** Builds the front; nothing listens yet. Throws when a trusted proxy is not an address or a range. */
@@ -50,16 +65,27 @@ export function createFront(options: FrontOptions): Front {
   const limits = { ...defaults, ...options.limits }
   const intake = new Intake(options, limits, limits.keepAliveMs)
   const servers: FrontServer[] = []
+
+  async function open(where: ListenOptions): Promise<number> {
+    const server = createIntakeServer(intake, limits)
+    server.listen({ ...where, backlog })
+    await once(server, 'listening')
+    // Without a listener it would end the process (threats Q20).
+    server.on('error', (error) => options.onAcceptError?.(error))
+    servers.push(server)
+    const address = server.address()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  }
+
   return {
     async listen(port, host) {
-      const server = createIntakeServer(intake, limits)
-      server.listen(port, host)
-      await once(server, 'listening')
-      // Without a listener it would end the process (threats Q20).
-      server.on('error', (error) => options.onAcceptError?.(error))
-      servers.push(server)
-      const address = server.address()
-      return typeof address === 'object' && address !== null ? address.port : 0
+      // A worker is handed its connections by the primary process.
+      if (process.platform !== 'linux' || cluster.isWorker) return open({ port, host })
+      // Of those who share a port none is told that it is taken.
+      if (port !== 0) await probePort(port, host)
+      const got = await open({ port, host, reusePort: true })
+      for (let more = 1; more < sockets; more++) await open({ port: got, host, reusePort: true })
+      return got
     },
     async drain(graceMs) {
       intake.draining = true

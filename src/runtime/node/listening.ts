@@ -1,4 +1,6 @@
 /** Where a front listens, and in what words it is said when it cannot. */
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import type { Front } from './front.ts'
 import type { Log } from './log.ts'
 
@@ -41,4 +43,15 @@ export function acceptErrors(log: Log): (error: Error) => void {
     lastMs = now
     unsaid = 0
   }
+}
+
+/** A listener that is closed again at once: the port that it got, which is free for the workers. */
+export async function probePort(port: number, host: string): Promise<number> {
+  const server = createServer()
+  server.listen(port, host)
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  return typeof address === 'object' && address !== null ? address.port : port
 }
