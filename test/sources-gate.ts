@@ -32,9 +32,14 @@ export type Sources = {
   stop(): Promise<void>
 }
 
-/** Starts it as a user does, over PostgreSQL. Failed proofs are not counted against the tests' address. */
-export async function startSources(): Promise<Sources> {
-  const source = readText('examples/sources.yaml')
+/**
+ * Starts it as a user does, over PostgreSQL. Failed proofs are not counted against the tests' address.
+ * `edit` changes the file before.
+ */
+export async function startSources(
+  edit: (source: string) => string = (source) => source,
+): Promise<Sources> {
+  const source = edit(readText('examples/sources.yaml'))
   const { platforms }: { platforms: { slug: string; seed: { id: string }[] }[] } = parse(source)
   const database = await createDatabase({ migrate: false })
   const place = makePlace(null)

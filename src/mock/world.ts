@@ -2,7 +2,8 @@
  * A world that remembers: what is POSTed can be fetched, changed, listed and deleted, in the shapes of
  * the document. Collections are recognised by their paths: `/things` and `/things/{id}`; those below a
  * parent are the parent's. A collection begins with a few things made by seed, the same for everyone
- * of that seed. What is no collection is answered without memory.
+ * of that seed; those of a parent that was made here begin empty. What is no collection is answered
+ * without memory.
  *
  * It refuses to know where things are kept: the store is bound to one tenant's test scope by whoever
  * hands it in, holds a bounded number of things, and forgets them after a time.
@@ -11,6 +12,8 @@ import type { World, WorldThing } from '../context.ts'
 import type { Refusal } from '../problem.ts'
 import { type Answering, type Called, type MockAnswer, ownerOf, wishOf } from './answer.ts'
 import type { Operation } from './document.ts'
+import { type Named, namedBy, thingsListed, thingsSet } from './named.ts'
+import { filtersOf, itemShape, listValue, pageOf } from './paging.ts'
 import { isJson, type Json } from './pointer.ts'
 import { snake } from './realistic.ts'
 import type { Sampler } from './sample.ts'
@@ -27,13 +30,14 @@ type Collection = {
   readonly item: string
   readonly get: Operation | null
   readonly post: Operation | null
+  readonly list: Operation | null
+  /** Its things are named by whoever sets them. */
+  readonly named: Named | null
 }
 
 type Parts = { sampler: Sampler; variants: Variants; answering: Answering }
 
 const firstThings = 3
-const pageUsual = 20
-const pageMax = 100
 const triesMax = 5
 const thingBytesMax = 65_536
 
@@ -42,12 +46,20 @@ export function createRemembering(
   operations: readonly Operation[],
   { sampler, variants, answering }: Parts,
 ): Remembering {
-  const collections = collectionsOf(operations, showsThing)
+  const collections = collectionsOf(operations, { named: namedIn, showsThing })
+  const below = childrenOf(collections)
 
   /** What is answered with no thing can be remembered by none. */
-  function showsThing({ get, post }: Collection): boolean {
+  function showsThing({ get, post, named }: Collection): boolean {
     const operation = get ?? post
+    if (named !== null) return true
     return operation !== null && answering.goodAnswer(operation)?.media.shape != null
+  }
+
+  function namedIn({ item, get, post, list }: Omit<Collection, 'named'>): Named | null {
+    const shape = list === null ? null : (answering.goodAnswer(list)?.media.shape ?? null)
+    if (get !== null || shape === null) return null
+    return namedBy(item, post, itemShape(shape, variants), variants)
   }
 
   async function answer(called: Called, world: World): Promise<MockAnswer | Refusal | null> {
@@ -59,7 +71,11 @@ export function createRemembering(
     const before = seededThings(called, collection, place)
     await world.begin(place, before)
     if (!isItem && method === 'GET') return list(called, world, place)
-    if (!isItem) return method === 'POST' ? create(called, world, place) : null
+    if (!isItem && method !== 'POST') return null
+    if (!isItem) {
+      const { named } = collection
+      return named === null ? create(called, world, place) : set(called, world, place, named)
+    }
     const id = decodeURIComponent(called.call.path.slice(place.length + 1))
     const thing = await world.get(place, id)
     if (thing === null) return absent(called)
@@ -98,10 +114,29 @@ export function createRemembering(
       if (data === null || id === null) return made
       const refusal = tooLarge(data)
       if (refusal !== null) return refusal
-      if (await world.add(place, { id, data })) return made
+      if (await world.add(place, { id, data })) {
+        await beginBelow(called.operation.path, `${place}/${encodeURIComponent(id)}`, world)
+        return made
+      }
       if (idOf(sent) === id) break
     }
     return { code: 'resource/conflict' }
+  }
+
+  /** What is made here has nothing below it yet. */
+  async function beginBelow(collection: string, place: string, world: World): Promise<void> {
+    for (const name of below.get(collection) ?? []) await world.begin(`${place}/${name}`, [])
+  }
+
+  async function set(called: Called, world: World, place: string, named: Named) {
+    const sent = isJson(called.call.body) ? called.call.body : {}
+    const show = (fields: Json): unknown => {
+      const told = { fields: { ...momentsOf(called), ...fields }, isWhole: false }
+      return sampler.sample(named.items, wishOf(called, told))?.value
+    }
+    // One that is there was made when it was made.
+    for (const thing of thingsSet(named, sent, show)) await world.add(place, thing)
+    return answering.answerWith(called, [204, 200, 201, 202], {}, false)
   }
 
   async function list(called: Called, world: World, place: string): Promise<MockAnswer | Refusal> {
@@ -130,12 +165,20 @@ export function createRemembering(
   /** A collection begins with what its list would have shown. */
   function seededThings(
     called: Called,
-    { item, get, post }: Collection,
+    { item, get, post, list, named }: Collection,
     place: string,
   ): WorldThing[] {
-    const operation = get ?? post
+    const operation = named === null ? (get ?? post) : list
     const media = operation === null ? null : answering.goodAnswer(operation)?.media
     if (operation === null || media?.shape == null) return []
+    if (named !== null) {
+      const call = { ...called.call, method: 'GET', path: place, search: '', body: undefined }
+      const wish = wishOf({ ...called, operation, call }, null)
+      return thingsListed(
+        named,
+        media.examples[0]?.value ?? sampler.sample(media.shape, wish)?.value,
+      )
+    }
     const things: WorldThing[] = []
     for (let nth = 0; nth < firstThings; nth++) {
       const call = {
@@ -171,7 +214,13 @@ export function createRemembering(
 /** By path: those that have an operation below them whose last segment is a parameter. */
 function collectionsOf(
   operations: readonly Operation[],
-  showsThing: (collection: Collection) => boolean,
+  {
+    named: namedIn,
+    showsThing,
+  }: {
+    named(collection: Omit<Collection, 'named'>): Named | null
+    showsThing(collection: Collection): boolean
+  },
 ): ReadonlyMap<string, Collection> {
   const named = new Map<string, Map<string, Operation>>()
   for (const operation of operations) {
@@ -184,8 +233,26 @@ function collectionsOf(
     if (!/\/\{[^{}/]+\}$/.test(item)) continue
     const above = named.get(parentOf(item))
     if (above === undefined || !(above.has('POST') || above.has('GET'))) continue
-    const collection = { item, get: at.get('GET') ?? null, post: above.get('POST') ?? null }
+    const bare = {
+      ...{ item, get: at.get('GET') ?? null },
+      ...{ post: above.get('POST') ?? null, list: above.get('GET') ?? null },
+    }
+    const collection = { ...bare, named: namedIn(bare) }
     if (showsThing(collection)) found.set(parentOf(item), collection)
+  }
+  return found
+}
+
+/** Of each collection, the last names of those directly below one of its things. */
+function childrenOf(
+  collections: ReadonlyMap<string, Collection>,
+): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>()
+  for (const path of collections.keys()) {
+    const above = collections.get(parentOf(parentOf(path)))
+    if (above?.item !== parentOf(path)) continue
+    const collection = parentOf(above.item)
+    found.set(collection, [...(found.get(collection) ?? []), path.slice(parentOf(path).length + 1)])
   }
   return found
 }
@@ -251,96 +318,4 @@ const moment = (now: number, before: unknown): unknown =>
 function momentsOf({ setting }: Called): Json {
   const text = new Date(setting.now).toISOString()
   return Object.fromEntries(createdNames.map((name) => [name, text]))
-}
-
-type Page = { readonly offset: number; readonly limit: number }
-
-/** Where a page is: `page`, `offset`, or a cursor, which here is the place of the next thing. */
-function pageOf(query: URLSearchParams): Page {
-  const number = (names: readonly string[]): number | null => {
-    const text = names.map((name) => query.get(name)).find((one) => one !== null)
-    return text != null && /^\d{1,9}$/.test(text) ? Number(text) : null
-  }
-  const asked = number(['limit', 'page_size', 'pageSize', 'per_page', 'perPage', 'size', 'first'])
-  const limit = Math.min(Math.max(asked ?? pageUsual, 1), pageMax)
-  const page = number(['page', 'page_number', 'pageNumber'])
-  const cursor = ['cursor', 'after', 'starting_after', 'page_token', 'pageToken', 'next_token']
-    .map((name) => /^cur_(\d{1,9})$/.exec(query.get(name) ?? '')?.[1])
-    .find((one) => one !== undefined)
-  const offset = cursor ?? number(['offset', 'skip', 'start'])
-  return {
-    limit,
-    offset: offset != null ? Number(offset) : page === null ? 0 : Math.max(0, page - 1) * limit,
-  }
-}
-
-/** Query parameters of the document that are fields of its things: those must be equal. */
-function filtersOf({ parameters }: Operation, query: URLSearchParams): Record<string, string> {
-  const found: Record<string, string> = {}
-  for (const { name, in: where, shape } of parameters) {
-    const value = query.get(name)
-    const isText = shape.types?.has('string') ?? shape.values !== null
-    if (where !== 'query' || value === null || !isText || paging.test(snake(name))) continue
-    found[name] = value
-  }
-  return found
-}
-
-const paging =
-  /^(?:cursor|after|before|starting_after|ending_before|page.*|next_token|limit|offset|sort.*|order.*|q|query|search|expand|fields|include)$/
-
-const isList = (shape: Shape, variants: Variants): boolean =>
-  variants.of(shape).some(({ types, items }) => types?.has('array') ?? items !== null)
-
-/** What the items of a list are; null: the shape has no list, or says nothing of its items. */
-function itemShape(shape: Shape, variants: Variants): Shape | null {
-  const [flat] = variants.of(shape)
-  if (flat === undefined || isList(flat, variants)) return flat?.items ?? null
-  const listed = [...flat.properties.values()].find((part) => isList(part, variants))
-  return listed === undefined ? null : (variants.of(listed)[0]?.items ?? null)
-}
-
-/** The list of a page, with what the document says beside it. null: the shape has no list. */
-function listValue(
-  shape: Shape,
-  variants: Variants,
-  things: readonly unknown[],
-  { offset, limit, total }: Page & { total: number },
-): Json | readonly unknown[] | null {
-  const [flat] = variants.of(shape)
-  if (flat === undefined) return null
-  if (isList(flat, variants)) return things
-  const made: Record<string, unknown> = {}
-  let listed: string | null = null
-  for (const [name, part] of flat.properties) {
-    const plain = snake(name)
-    if (listed === null && isList(part, variants)) {
-      listed = name
-      made[name] = things
-    } else {
-      const beside = pageField(plain, things.length, { offset, limit, total })
-      if (beside !== undefined) made[name] = beside
-    }
-  }
-  return listed === null ? null : made
-}
-
-/** What stands beside a list, by its name; undefined: something else. */
-function pageField(
-  name: string,
-  length: number,
-  { offset, limit, total }: Page & { total: number },
-): unknown {
-  const next = offset + length
-  const hasMore = next < total
-  if (name === 'has_more' || name === 'more') return hasMore
-  if (/^(?:total|total_count|total_items|count_total)$/.test(name)) return total
-  if (name === 'count') return length
-  if (/^(?:next|next_cursor|next_page_token|next_token|cursor)$/.test(name)) {
-    return hasMore ? `cur_${next}` : null
-  }
-  if (/^(?:limit|per_page|page_size)$/.test(name)) return limit
-  if (name === 'offset') return offset
-  if (name === 'page') return Math.floor(offset / limit) + 1
-  return /^(?:pages|total_pages)$/.test(name) ? Math.ceil(total / limit) : undefined
 }

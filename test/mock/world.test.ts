@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import type { World } from '../../src/context.ts'
 import { bindDb } from '../../src/db/scope.ts'
 import { createWorld } from '../../src/db/world.ts'
-import type { Mock } from '../../src/mock/mock.ts'
+import { createMock, type Mock } from '../../src/mock/mock.ts'
+import { withClient } from '../database.ts'
 import { production, type Stores } from '../db/stores.ts'
-import { call, mockNamed, setting } from './read.ts'
+import { readText } from '../source.ts'
+import { call, documentOf, mockNamed, setting } from './read.ts'
 
 let stores: Stores
 let shop: Mock
@@ -124,4 +127,31 @@ test('what was not written for its time is forgotten', async () => {
     world,
   )
   expect((await ask(shop, `GET /v1/customers/${posted.body.id}`, {}, world)).status).toBe(404)
+})
+
+test('things that callers name are set, listed and removed by name, and what was sent is not kept', async () => {
+  const theazo = createMock(await documentOf(parse(readText('examples/theazo-openapi.yaml'))))
+  const { body: session } = await ask(theazo, 'POST /v1/sessions', { body: { userId: 'u' } })
+  const at = `/v1/sessions/${session.id}/secrets`
+  const names = async () => {
+    const { body } = await ask(theazo, `GET ${at}`)
+    return [body.secrets.map(({ name }: { name: string }) => name).toSorted(), body.total]
+  }
+  // A session that was made here has none yet; one that the world began with shows the example.
+  expect(await names()).toEqual([[], 0])
+  expect((await ask(theazo, 'GET /v1/sessions/ses_1/secrets')).body.total).toBe(2)
+  const set = { TOKEN: 'sk-canary-value', OTHER: 'sk-canary-other' }
+  expect(await ask(theazo, `POST ${at}`, { body: set })).toEqual({ status: 204, body: null })
+  expect(await names()).toEqual([['OTHER', 'TOKEN'], 2])
+  const { secrets } = (await ask(theazo, `GET ${at}`)).body
+  await ask(theazo, `POST ${at}`, { body: { TOKEN: 'another' } })
+  expect((await ask(theazo, `GET ${at}`)).body.secrets).toEqual(secrets)
+  const kept = await withClient(String(stores.owner), (client) =>
+    client.query('select * from test_world'),
+  )
+  expect(JSON.stringify(kept.rows)).toContain('TOKEN')
+  expect(JSON.stringify(kept.rows)).not.toMatch(/canary|another/)
+  expect((await ask(theazo, `DELETE ${at}/TOKEN`)).status).toBe(204)
+  expect(await names()).toEqual([['OTHER'], 1])
+  expect(await ask(theazo, `DELETE ${at}/TOKEN`)).toMatchObject({ code: 'resource/not_found' })
 })
