@@ -11,6 +11,7 @@ import { renderErrors } from './config/report.ts'
 import { parseConfig } from './config.ts'
 import { handlers } from './handlers/named.ts'
 import { askGateway, examine } from './runtime/node/doctor.ts'
+import { driftsOfLive } from './runtime/node/drift.ts'
 import { migrateDatabase } from './runtime/node/migrations.ts'
 import { importOpenApi } from './runtime/node/openapi.ts'
 import { rotateVault } from './runtime/node/rotate.ts'
@@ -45,6 +46,9 @@ export async function main(args: readonly string[]): Promise<void> {
 
 /** Proposes what stands in postern.yaml for an OpenAPI document. Throws a sentence when it cannot. */
 export const importDocument = importOpenApi
+
+/** Calls every GET of an OpenAPI document and compares. Throws a sentence when it cannot be read. */
+export const mockDrift = driftsOfLive
 
 async function rotate(file = 'postern.yaml'): Promise<void> {
   if (!existsSync(file)) throw new Error(`there is no ${file} here; name a config file`)

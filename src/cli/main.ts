@@ -11,6 +11,7 @@ import type { Command } from 'commander'
 import { Order } from './command.ts'
 import { explain } from './explain.ts'
 import { keysOrder } from './keys.ts'
+import { mockOrder } from './mock.ts'
 import { openapiOrder } from './openapi.ts'
 import { statusOrder } from './status.ts'
 import { tenantsOrder } from './tenants.ts'
@@ -75,6 +76,7 @@ A running gateway is asked at POSTERN_URL with POSTERN_API_KEY, else with what \
   keysOrder(program, terminal)
   tenantsOrder(program, terminal)
   openapiOrder(program, terminal)
+  mockOrder(program, terminal)
   statusOrder(program, terminal)
   return program
 }

@@ -134,13 +134,16 @@ class Making {
     // Deep down the first way is taken that ends: schemas put what is simple first.
     const flat = spot.depth > shallow && ways[0] !== undefined ? simplest(ways) : random.pick(ways)
     const type = typeFor(flat, spot)
-    if (flat.values !== null) return this.#oneOf(flat.values, random)
+    if (flat.values !== null) return this.#oneOf(flat.values, flat.shown, random)
     if (type === 'object') return this.#object(flat, random, spot)
     if (type === 'array') return this.#array(flat, random, spot)
     return this.#scalar(flat, type, random, spot)
   }
 
-  #oneOf(values: readonly unknown[], random: Random): unknown {
+  /** Of an enumeration what the document shows: a new thing is in its first state, and not in any. */
+  #oneOf(values: readonly unknown[], shown: readonly unknown[], random: Random): unknown {
+    const usual = shown.find((value) => values.includes(value))
+    if (usual !== undefined) return usual
     const some = values.filter((value) => value !== null)
     if (values.length === 0) throw new Unmade()
     return some.length === 0 ? null : random.pick(some)
@@ -304,7 +307,8 @@ class Making {
     // An id that the document shows is one thing's; and all items of a list would be called alike.
     const isOwn = isId(spot.name) || (spot.inList && shape.unique)
     if (shown !== undefined && shown !== null && !isOwn) return shown
-    if (type === 'null') return null
+    const isNone = shape.shown[0] === null && this.#validator.fits(shape, null)
+    if (type === 'null' || isNone) return null
     const field = { name: spot.name, owner: spot.owner, random, today: this.#wish.today }
     if (type === 'boolean') return yesNoGuess(field)
     if (type === 'string') return this.#text(shape, field, shown ?? shape.shown[0])

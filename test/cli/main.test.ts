@@ -7,7 +7,7 @@ test.each<[string[], string]>([
   [['migrat'], 'did you mean "migrate"?'],
   [
     ['frobnicate'],
-    'known here: start, migrate, doctor, vault, config, keys, tenants, openapi, status, help',
+    'known here: start, migrate, doctor, vault, config, keys, tenants, openapi, mock, status, help',
   ],
   [['--hlep'], 'postern: unknown option "--hlep"; did you mean "--help"?'],
   [['start', '--port', '80'], 'postern start: unknown option "--port"'],
