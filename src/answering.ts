@@ -22,7 +22,7 @@ import type {
 } from './context.ts'
 import { createAgentStore } from './db/agents.ts'
 import { discarding } from './db/discard.ts'
-import { createMasterRegistry } from './db/master-keys.ts'
+import { createMasterRegistry, everyScope } from './db/master-keys.ts'
 import { bindDb } from './db/scope.ts'
 import { createSecretStore } from './db/secrets.ts'
 import { createWorld } from './db/world.ts'
@@ -35,6 +35,7 @@ import type { Identity } from './proxy/identity.ts'
 import { compileRewrite, type Rewrite } from './proxy/rewrite.ts'
 import { placeSecrets } from './proxy/secrets.ts'
 import { type Check, createProxy } from './proxy/send.ts'
+import { createExpiry } from './vault/expiry.ts'
 import { Keyring, type Masters } from './vault/masters.ts'
 import { Vault } from './vault/vault.ts'
 import { must, type Visit } from './visit.ts'
@@ -75,6 +76,8 @@ export type Answering = {
   answer(call: PassedCall, visit: Visit): Response | Promise<Response>
   /** The upstreams whose targets want to be asked whether they are well. */
   readonly checks: readonly Check[]
+  /** Destroys what sessions held that are past their time: a round. Rejects when a store is down. */
+  expire(): Promise<void>
 }
 
 /** Throws where a route names a handler that is not there, or has a rewrite that cannot be. */
@@ -91,7 +94,8 @@ export function createAnswering(
   })
   const handle = mountHandlers(platforms, handlers)
   const keyring = new Keyring(options.masters, createMasterRegistry(ports.gatewaySql))
-  const vault = new Vault(createSecretStore(ports.tenantSql, ports.saltSql), keyring)
+  const secretStore = createSecretStore(ports.tenantSql, ports.saltSql)
+  const vault = new Vault(secretStore, keyring)
   const agentsOf = (sql: Sql, secrets: Vault) =>
     new Agents({
       ...{ store: createAgentStore(sql), sandbox: ports.sandbox, runs: options.runs },
@@ -164,8 +168,14 @@ export function createAnswering(
     }
   }
 
+  const ids = platforms.map(({ id }) => id)
   return {
     checks: proxy.checks,
+    expire: createExpiry({
+      store: secretStore,
+      scopes: () => everyScope(ports.gatewaySql, ids),
+      onEnded: (scope, session) => options.runs.stopSession(scope, session),
+    }),
     answer(call, visit) {
       const testMode = call.principal.environment === 'test' ? call.platform.testMode : null
       if (testMode === 'mock') return mock(call, visit)

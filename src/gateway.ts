@@ -196,7 +196,10 @@ export function createGateway(options: GatewayOptions, ports: Ports, handlers: H
       }
     },
     refuse: (refusal, exchange) => new Visit(exchange).refuse(refusal, publicUrl ?? ''),
-    sweep: management.sweep,
+    async sweep() {
+      await management.sweep()
+      await answering.expire()
+    },
     heard(change) {
       if (change === null || change.kind === 'key') {
         verifier.forget(change?.id)

@@ -7,6 +7,7 @@
  * written later makes it anything else.
  */
 import type { Compute, Scope, Sql } from '../context.ts'
+import { stands } from './secrets.ts'
 import { transact } from './transact.ts'
 
 type Status = 'running' | 'exited' | 'failed' | 'stopped' | 'timeout' | 'lost'
@@ -127,7 +128,7 @@ const info = `a.id, a.session_id as "sessionId", a.compute,
   case when ${isLost} then a.heartbeat_at else a.ended_at end as "endedAt"`
 
 // Those who insert into one session wait here for each other, and for whoever ends it.
-const holding = 'select id from sessions where id = $1 and ended_at is null for no key update'
+const holding = `select s.id from sessions s where s.id = $1 and ${stands('s')} for no key update`
 
 const counting = `select count(*)::int as total from agents a where a.session_id = $1 and ${runs}`
 
@@ -162,7 +163,7 @@ const beating = `
   from unnest($1::text[], $2::text[], $3::boolean[]) n (id, output, truncated)
   where a.id = n.id and ${runs}
   returning a.id, a.stop_asked or exists (
-    select from sessions s where s.id = a.session_id and s.ended_at is not null) as stops`
+    select from sessions s where s.id = a.session_id and not (${stands('s')})) as stops`
 
 const ending = `
   update agents a set output = $4, truncated = $5,

@@ -120,6 +120,8 @@ export const sessions = pgTable(
     userId: exactText('user_id').notNull(),
     createdAt: createdAt(),
     endedAt: instant('ended_at'),
+    /** From then on it has ended, whoever has noticed; null: only when it is told to. */
+    expiresAt: instant('expires_at'),
     /** How often its key has sealed: src/vault/vault.ts says how often it may. */
     seals: count('seals'),
   },
@@ -127,6 +129,9 @@ export const sessions = pgTable(
     ...tenantTable(t),
     index('sessions_created').on(t.platform, t.environment, t.tenant, t.createdAt, t.id),
     index('sessions_user').on(t.platform, t.environment, t.tenant, t.userId, t.createdAt, t.id),
+    index('sessions_expiring')
+      .on(t.platform, t.environment, t.tenant, t.expiresAt)
+      .where(sql`${t.endedAt} is null and ${t.expiresAt} is not null`),
   ],
 )
 

@@ -118,6 +118,12 @@ export function createSecretStore(sql: Sql, saltSql: Sql | null) {
       return ended === 'ended'
     },
 
+    /** Sessions that are past their time and hold what they held, at most so many. */
+    async expired(scope: Scope, max: number): Promise<readonly string[]> {
+      const { rows } = await sql.query<{ id: string }>(scope, { text: expiring, values: [max] })
+      return rows.map(({ id }) => id)
+    },
+
     /** The next secrets below a version, by session and name, with their sessions' salts. */
     async stale(
       scope: Scope,
@@ -200,9 +206,13 @@ async function saltFor(
   return fresh
 }
 
+/** Of a session that is neither ended nor past its time. `a`: what it is called there. */
+export const stands = (a: string): string =>
+  `${a}.ended_at is null and (${a}.expires_at is null or ${a}.expires_at > now())`
+
 // Holds the session: writers wait here for each other, and whoever ends it waits for them.
 const holding = `
-  update sessions set seals = seals + $2 where id = $1 and ended_at is null returning seals`
+  update sessions s set seals = seals + $2 where id = $1 and ${stands('s')} returning seals`
 
 const storing = `
   insert into secrets (session_id, name, key_version, sealed)
@@ -216,19 +226,25 @@ const counting = 'select count(*)::int as total from secrets where session_id = 
 const listing = `
   select s.name, s.created_at as "createdAt"
   from sessions a left join secrets s on s.session_id = a.id
-  where a.id = $1 and a.ended_at is null order by s.created_at, s.name`
+  where a.id = $1 and ${stands('a')} order by s.created_at, s.name`
 
 const removing = `
   with gone as (delete from secrets where session_id = $1 and name = $2 returning name)
-  select exists (select from sessions where id = $1 and ended_at is null) as stands,
+  select exists (select from sessions a where a.id = $1 and ${stands('a')}) as stands,
     exists (select from gone) as removed`
 
 const reading = `
   select s.name, s.key_version as "keyVersion", s.sealed
-  from secrets s join sessions a on a.id = s.session_id and a.ended_at is null
+  from secrets s join sessions a on a.id = s.session_id and ${stands('a')}
   where s.session_id = $1 and s.name = any ($2)`
 
-const ending = 'update sessions set ended_at = coalesce(ended_at, now()) where id = $1'
+// One that is past its time ended then.
+const ending = `
+  update sessions set ended_at = coalesce(ended_at, least(expires_at, now())) where id = $1`
+
+const expiring = `
+  select id from sessions where ended_at is null and expires_at <= now()
+  order by expires_at limit $1`
 
 const finding = `
   select s.session_id as session, s.name, s.key_version as "keyVersion", s.sealed, a.salt

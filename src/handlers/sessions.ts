@@ -3,7 +3,7 @@
  * secrets go through the vault, and no answer here has a value in it, because nothing that is
  * reached from here can give one.
  */
-import { and, desc, eq, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, type SQL, sql } from 'drizzle-orm'
 import * as z from 'zod'
 import { sessions } from '../db/schema.ts'
 import { createHandler } from '../handler.ts'
@@ -11,14 +11,17 @@ import { newId } from '../lib/id.ts'
 import { one, parseBody } from './body.ts'
 import { limitOf, must, refuse, sessionOf } from './session-calls.ts'
 
-const { id, userId, environment, createdAt, endedAt } = sessions
+const { id, userId, environment, createdAt, endedAt, expiresAt } = sessions
+/** One that is past its time has ended then, whether or not what it held is gone yet. */
+const end = sql<Date | null>`coalesce(${endedAt}, case when ${expiresAt} <= now() then ${expiresAt} end)`
 const shown = {
   id,
   userId,
-  status: sql<'active' | 'ended'>`case when ${endedAt} is null then 'active' else 'ended' end`,
+  status: sql<'active' | 'ended'>`case when ${end} is null then 'active' else 'ended' end`,
   environment,
   createdAt,
-  endedAt,
+  expiresAt,
+  endedAt: end.mapWith(endedAt),
 }
 const newest = [desc(createdAt), desc(id)] as const
 
@@ -30,11 +33,13 @@ const fields = z.strictObject({
     .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII characters, without spaces'),
   /** The user's newest active session, where there is one. */
   reuse: z.boolean().default(false),
+  /** Seconds after which it ends by itself, and what it holds is destroyed: a minute to a year. */
+  ttl: z.int().min(60).max(31_536_000).optional(),
 })
 
 /**
- * POST `/` {userId, reuse?}: 201 with a new session, or 200 with the user's newest active one where
- * `reuse` asks for it. GET `/?limit=20&userId=`: `{ sessions, total }`, newest first; `total` counts
+ * POST `/` {userId, reuse?, ttl?}: 201 with a new session, or 200 with the user's newest active one, as
+ * it is, where `reuse` asks for it. One with a `ttl`, in seconds, ends by itself. GET `/?limit=20&userId=`: `{ sessions, total }`, newest first; `total` counts
  * those not shown too. GET and DELETE `/:sid`: the second ends it, and destroys its secrets (204,
  * also for one that has ended).
  */
@@ -55,14 +60,15 @@ export const sessionsHandler = createHandler()
     return c.json(one(await c.var.db.select(shown).from(sessions).where(named)))
   })
   .post('/', async (c) => {
-    const { userId: user, reuse } = parseBody(fields, c.var.body)
-    const values = { id: newId('ses_'), userId: user }
+    const { userId: user, reuse, ttl } = parseBody(fields, c.var.body)
+    const expires = ttl === undefined ? null : sql`now() + make_interval(secs => ${ttl})`
+    const values = { id: newId('ses_'), userId: user, expiresAt: expires }
     if (!reuse)
       return c.json(one(await c.var.db.insert(sessions).values(values).returning(shown)), 201)
     const { session, status } = await c.var.db.transaction(async (tx) => {
       // Of two calls that both find none, one waits here and then finds the other's.
       await tx.select({ held: holdUser(user) }).from(sql`(values (1)) as once`)
-      const active = and(eq(userId, user), isNull(endedAt))
+      const active = and(eq(userId, user), sql`${end} is null`)
       const found = await tx
         .select(shown)
         .from(sessions)

@@ -60,6 +60,8 @@ export type SecretStore = {
   ): Promise<{ readonly salt: Uint8Array; readonly secrets: readonly SealedSecret[] } | null>
   /** Ends a session and destroys its salts and secrets; again for one that has ended. False: unknown. */
   end(scope: Scope, session: string): Promise<boolean>
+  /** Sessions that are past their time and hold what they held, at most so many. */
+  expired(scope: Scope, max: number): Promise<readonly string[]>
 }
 
 /** What a handler may do with the secrets of its tenant's sessions. Refusals are values. */

@@ -7,7 +7,7 @@ import { run } from '../process.ts'
 
 const tags = [
   ...['0000_postern', '0001_management', '0002_example_resources', '0003_signal'],
-  ...['0004_worlds_and_sessions', '0005_agents'],
+  ...['0004_worlds_and_sessions', '0005_agents', '0006_session_ttl'],
 ]
 
 const made = new Set<TestDatabase>()

@@ -2,8 +2,9 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Scope, Sql } from '../../src/context.ts'
-import { createMasterRegistry } from '../../src/db/master-keys.ts'
+import { createMasterRegistry, everyScope } from '../../src/db/master-keys.ts'
 import { createSecretStore } from '../../src/db/secrets.ts'
+import { createExpiry } from '../../src/vault/expiry.ts'
 import { Keyring, type Masters } from '../../src/vault/masters.ts'
 import { type SecretValues, secretsMax } from '../../src/vault/names.ts'
 import { Vault } from '../../src/vault/vault.ts'
@@ -283,3 +284,64 @@ test('X12: with a store of its own there is no salt in the other, whose backup o
   await vaultOf(setup).of(scope).end(older)
   expect(await asOwner(setup.stores, text, [older])).toEqual([])
 })
+
+test.each(setups)(
+  'X12: what sessions held that are past their time is destroyed: $name',
+  async (setup) => {
+    const { stores, saltSql } = setup
+    const platform = `plt_${randomUUID()}`
+    const scopes = ['acme', 'globex'].flatMap((tenant) =>
+      (['live', 'test'] as const).map((environment) => newScope({ platform, environment, tenant })),
+    )
+    const text = 'insert into postern.tenants (id) values ($1), ($2)'
+    await stores.gatewaySql.query({ platform }, { text, values: ['acme', 'globex'] })
+    const vault = vaultOf(setup)
+    const sessions = await Promise.all(
+      scopes.map(async (scope) => {
+        const [past, future] = [await newSession(setup, scope), await newSession(setup, scope)]
+        for (const id of [past, future]) await vault.set(scope, id, values({ KEY: 'v' }))
+        const text = `update sessions set expires_at = now() + $2::interval where id = $1`
+        const at = (id: string, from: string) =>
+          stores.tenantSql.query(scope, { text, values: [id, from] })
+        await at(past, '-1 s')
+        await at(future, '1 h')
+        return { scope, past, future }
+      }),
+    )
+    const told: string[] = []
+    const store = createSecretStore(stores.tenantSql, saltSql)
+    const round = createExpiry({
+      store: {
+        expired: store.expired,
+        // One tenant cannot be reached: the others are not kept waiting.
+        end: (scope, id) =>
+          scope.tenant === 'acme' && told.length === 0
+            ? Promise.reject(new Error('away'))
+            : store.end(scope, id),
+      },
+      scopes: () => everyScope(stores.gatewaySql, [platform]),
+      onEnded: (_, id) => told.push(id),
+    })
+    await expect(round()).rejects.toThrow('away')
+    expect(told).toHaveLength(2)
+    await round()
+    expect(told.toSorted()).toEqual(sessions.map(({ past }) => past).toSorted())
+    await round()
+    expect(told).toHaveLength(4)
+    for (const { scope, past, future } of sessions) {
+      const salts = (id: string) =>
+        (saltSql ?? stores.tenantSql).query(scope, {
+          ...{ text: 'select id from session_salts where id = $1', values: [id] },
+        })
+      const { rows } = await stores.tenantSql.query<{ ended: boolean; secrets: number }>(scope, {
+        text: `select ended_at = expires_at as ended,
+        (select count(*)::int from secrets where session_id = $1) as secrets
+        from sessions where id = $1`,
+        values: [past],
+      })
+      expect([rows, (await salts(past)).rows]).toEqual([[{ ended: true, secrets: 0 }], []])
+      expect((await salts(future)).rows).toHaveLength(1)
+      expect(plain(await vault.openSecrets(scope, future, ['KEY']))).toEqual({ KEY: 'v' })
+    }
+  },
+)

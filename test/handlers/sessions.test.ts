@@ -75,6 +75,9 @@ describe('sessions', () => {
     ['G2: an id of their own', { userId: 'u', id: 'ses_1' }, 'body'],
     ['G2: another tenant', { userId: 'u', tenant: 'user_456' }, 'body'],
     ['G2: an end', { userId: 'u', endedAt: null }, 'body'],
+    ['too short a time', { userId: 'u', ttl: 59 }, 'body.ttl'],
+    ['too long a time', { userId: 'u', ttl: 31_536_001 }, 'body.ttl'],
+    ['a time that is a text', { userId: 'u', ttl: '60' }, 'body.ttl'],
   ])('%s is refused', async (_, body, location) => {
     const { status, json } = await call('POST', '/v1/sessions', { body })
     expect([status, json.code, json.errors[0].location]).toEqual([400, 'request/invalid', location])
@@ -95,6 +98,7 @@ describe('sessions', () => {
         status: 'active',
         environment: 'live',
         createdAt: expect.stringMatching(/^\d{4}-.*Z$/),
+        expiresAt: null,
         endedAt: null,
       },
     ])
@@ -114,6 +118,24 @@ describe('sessions', () => {
     })
     expect((await call('GET', '/v1/sessions/ses_none')).json.code).toBe('resource/not_found')
     expect((await call('DELETE', '/v1/sessions/ses_none')).json.code).toBe('resource/not_found')
+  })
+
+  test('X12: one that is past its time has ended for every call, before anybody has noticed', async () => {
+    const made = await client().sessions.create({ userId: 'user_ttl', ttl: 3600 })
+    const ms = Date.parse(made.expiresAt ?? '') - Date.parse(made.createdAt)
+    expect([made.status, Math.round(ms / 1000)]).toEqual(['active', 3600])
+    await made.secrets.set({ TOKEN: 'x' })
+    await withClient(database.ownerUrl, (db) =>
+      db.query(`update sessions set expires_at = now() - interval '1 s' where id = $1`, [made.id]),
+    )
+    const found = await client().sessions.get(made.id)
+    expect([found.status, found.endedAt]).toEqual(['ended', found.expiresAt])
+    await expect(made.secrets.list()).rejects.toMatchObject({ status: 404 })
+    await expect(made.secrets.set({ TOKEN: 'y' })).rejects.toMatchObject({ status: 404 })
+    await expect(made.secrets.delete('TOKEN')).rejects.toMatchObject({ status: 404 })
+    expect((await client().sessions.forUser('user_ttl')).id).not.toBe(made.id)
+    await client().sessions.delete(made.id)
+    expect((await client().sessions.get(made.id)).endedAt).toBe(found.expiresAt)
   })
 
   test('G4: of another tenant, or environment, look like none', async () => {

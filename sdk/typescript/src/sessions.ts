@@ -12,6 +12,8 @@ export type SessionInfo = {
   readonly status: 'active' | 'ended'
   readonly environment: 'test' | 'live'
   readonly createdAt: string
+  /** When it ends by itself; null: never. */
+  readonly expiresAt: string | null
   readonly endedAt: string | null
 }
 
@@ -37,9 +39,12 @@ export class Sessions {
     return this.#post({ userId, reuse: true }, options)
   }
 
-  /** Opens a session. */
-  create({ userId }: { readonly userId: string }, options?: RequestOptions): Promise<Session> {
-    return this.#post({ userId }, options)
+  /** Opens a session. With a `ttl`, in seconds from 60 to a year, it ends by itself. */
+  create(
+    { userId, ttl }: { readonly userId: string; readonly ttl?: number },
+    options?: RequestOptions,
+  ): Promise<Session> {
+    return this.#post({ userId, ttl }, options)
   }
 
   /** Sessions, newest first. */
@@ -76,6 +81,7 @@ export class Session implements SessionInfo {
   readonly status: 'active' | 'ended'
   readonly environment: 'test' | 'live'
   readonly createdAt: string
+  readonly expiresAt: string | null
   readonly endedAt: string | null
   /** What it holds in secret. */
   readonly secrets: Secrets
@@ -88,6 +94,7 @@ export class Session implements SessionInfo {
     this.status = info.status
     this.environment = info.environment
     this.createdAt = info.createdAt
+    this.expiresAt = info.expiresAt ?? null
     this.endedAt = info.endedAt
     this.secrets = new Secrets(transport, info.id)
     this.agents = new Agents(transport, pathOf(info.id))

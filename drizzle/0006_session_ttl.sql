@@ -1,0 +1,2 @@
+ALTER TABLE "sessions" ADD COLUMN "expires_at" timestamp with time zone;--> statement-breakpoint
+CREATE INDEX "sessions_expiring" ON "sessions" USING btree ("platform","environment","tenant","expires_at") WHERE "sessions"."ended_at" is null and "sessions"."expires_at" is not null;
