@@ -22,6 +22,7 @@ import { benchScope } from './scope.ts'
 import { gate, growth, proxy } from './throughput-sections.ts'
 import { benchVault } from './vault.ts'
 import { benchWorker } from './worker.ts'
+import { benchWorlds } from './worlds.ts'
 import { benchWrongKeys } from './wrong-keys.ts'
 
 /** By the name that the command line uses, in the order they run. DATABASE_URL must be set. */
@@ -36,6 +37,7 @@ export const sections: Readonly<Record<string, (setting: Setting) => Promise<Sec
   strain,
   management,
   vault,
+  worlds,
   worker,
   cores,
   overload,
@@ -69,6 +71,24 @@ async function vault({ say }: Setting): Promise<Section> {
       atLeast('secrets sealed', sealsPerSecond, 15_000, perSecond),
       atLeast('secrets opened', opensPerSecond, 15_000, perSecond),
       none('nonces that came twice in a million', repeatedNonces),
+    ],
+  }
+}
+
+async function worlds({ say }: Setting): Promise<Section> {
+  const found = await benchWorlds({ say })
+  return {
+    title: 'Mocks, and answers that are looked through',
+    about:
+      'By the processor time of the gate on one core. A mock of a document and a handler in process that answers the same, each behind every check. And 64 MiB of text from an upstream: on a route that places no secret, by a caller with a session or without, and on one that places a secret and looks for it in the answer.',
+    figures: [
+      atMost('a mock, of a handler in process', found.mockOfHandler.median, 1.5, ratio),
+      atMost('an answer looked through, of one passed on', found.maskedOfPlain.median, 1.15, ratio),
+      fact('where no secret was placed, of the same', ratio(found.besideOfPlain.median)),
+      fact('a handler in process', micros(found.handlerMicros.median)),
+      fact('a mock', micros(found.mockMicros.median)),
+      fact('a gigabyte passed on', millis(found.plainMs.median)),
+      fact('a gigabyte looked through', millis(found.maskedMs.median)),
     ],
   }
 }
