@@ -17,6 +17,11 @@ test.each([
     { epoch: null, nodes: 1, acknowledged: 1 },
     '1 of 1 node confirmed; certain from 12:00:03Z; the others could not be told',
   ],
+  [
+    'all have, and the record may have lost one',
+    { effectiveAt: '2026-11-25T12:00:40.000Z', maxStalenessMs: 36_750 },
+    '4 of 4 nodes confirmed; certain from 12:00:40Z, epoch 812',
+  ],
   ['all have', {}, 'dead on 4 of 4 nodes since 12:00:03Z, epoch 812'],
   ['there is one', { nodes: 1, acknowledged: 1 }, 'dead on 1 of 1 node since 12:00:03Z, epoch 812'],
   [
