@@ -38,7 +38,8 @@ export function hkdfSha256(secret: Uint8Array, salt: Uint8Array, info: Uint8Arra
  */
 export function sealBytes(key: Uint8Array, plain: Uint8Array, associated: Uint8Array): Uint8Array {
   const sealed = new Uint8Array(nonceBytes + plain.byteLength + tagBytes)
-  const nonce = randomFillSync(sealed.subarray(0, nonceBytes))
+  const nonce = sealed.subarray(0, nonceBytes)
+  drawNonce(nonce)
   const encrypting = createCipheriv(cipher, createSecretKey(key), nonce, {
     authTagLength: tagBytes,
   })
@@ -48,6 +49,21 @@ export function sealBytes(key: Uint8Array, plain: Uint8Array, associated: Uint8A
   encrypting.final()
   sealed.set(encrypting.getAuthTag(), nonceBytes + plain.byteLength)
   return sealed
+}
+
+// Drawn many at a time: a call of the generator for each costs as much as all the rest of a seal.
+const nonces = new Uint8Array(nonceBytes * 256)
+let drawn = nonces.length
+
+/** Fills `nonce` with bytes that no other was given, and forgets them here. */
+function drawNonce(nonce: Uint8Array): void {
+  if (drawn === nonces.length) {
+    randomFillSync(nonces)
+    drawn = 0
+  }
+  nonce.set(nonces.subarray(drawn, drawn + nonceBytes))
+  nonces.fill(0, drawn, drawn + nonceBytes)
+  drawn += nonceBytes
 }
 
 /**
