@@ -21,7 +21,7 @@ export type WorldsBench = {
   readonly mockOfHandler: Spread
   /** Milliseconds of the gate's processor time for a gigabyte that is forwarded. */
   readonly plainMs: Spread
-  /** The same on a route that places a secret elsewhere: nothing is looked for. */
+  /** The same by a caller who names a session: the route places no secret, and nothing is looked for. */
   readonly besideMs: Spread
   readonly maskedMs: Spread
   readonly besideOfPlain: Spread

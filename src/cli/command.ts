@@ -64,15 +64,17 @@ export type Common = { readonly platform?: string; readonly output: 'table' | 'j
 /** What every command that changes something takes. */
 export type Changing = Common & { readonly yes?: boolean; readonly dryRun?: boolean }
 
+/** Adds the option of how the answer is written. */
+export const writing = (order: Order): Order =>
+  order.addOption(
+    new Option('-o, --output <format>', 'how it is written')
+      .choices(['table', 'json'])
+      .default('table'),
+  )
+
 /** Adds the options of `Common`. */
 export const asking = (order: Order): Order =>
-  order
-    .option('--platform <slug>', 'the platform to act on, where there are several')
-    .addOption(
-      new Option('-o, --output <format>', 'how it is written')
-        .choices(['table', 'json'])
-        .default('table'),
-    )
+  writing(order.option('--platform <slug>', 'the platform to act on, where there are several'))
 
 /** Adds the options of `Changing`. */
 export const changing = (order: Order): Order =>

@@ -3,7 +3,7 @@
  * caller would, with GET alone. The key comes from the environment, never from the command line, where
  * others can read it; and it goes only to the address that the person named, not to one of the document.
  */
-import { Misuse, type Order, repeated } from './command.ts'
+import { type Common, Misuse, type Order, repeated, writing } from './command.ts'
 import { table } from './table.ts'
 import { done, json, type Terminal } from './terminal.ts'
 
@@ -15,24 +15,21 @@ type Drift = {
   readonly says: readonly { location: string; message: string; fix?: string }[]
 }
 
-type Asked = {
+type Asked = Pick<Common, 'output'> & {
   readonly url?: string
   readonly tenant?: string
   readonly param?: readonly string[]
-  readonly output: 'table' | 'json'
 }
 
 /** Adds the commands. */
 export function mockOrder(program: Order, terminal: Terminal): void {
   const mock = program.command('mock').description('look after the mocks of OpenAPI documents')
-  mock
-    .examples('postern mock drift openapi.json --url https://api.example.com')
-    .command('drift <document>')
+  mock.examples('postern mock drift openapi.json --url https://api.example.com')
+  writing(mock.command('drift <document>'))
     .description('call every GET of a document, and say where the answers no longer fit it')
     .option('--url <address>', 'where the service is; without it POSTERN_URL')
     .option('--tenant <id>', 'sent as x-tn')
     .option('--param <name=value>', 'the value of a parameter; may be given again', repeated)
-    .option('-o, --output <format>', 'how it is written: table or json', 'table')
     .examples(
       'postern mock drift openapi.json --url https://api.example.com   with POSTERN_API_KEY as a Bearer token',
       'postern mock drift openapi.json --param sid=ses_8f2 -o json',

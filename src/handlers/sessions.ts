@@ -39,9 +39,9 @@ const fields = z.strictObject({
 
 /**
  * POST `/` {userId, reuse?, ttl?}: 201 with a new session, or 200 with the user's newest active one, as
- * it is, where `reuse` asks for it. One with a `ttl`, in seconds, ends by itself. GET `/?limit=20&userId=`: `{ sessions, total }`, newest first; `total` counts
- * those not shown too. GET and DELETE `/:sid`: the second ends it, and destroys its secrets (204,
- * also for one that has ended).
+ * it is, where `reuse` asks for it. One with a `ttl`, in seconds, ends by itself. GET
+ * `/?limit=20&userId=`: `{ sessions, total }`, newest first; `total` counts those not shown too. GET and
+ * DELETE `/:sid`: the second ends it, and destroys its secrets (204, also for one that has ended).
  */
 export const sessionsHandler = createHandler()
   .get('/', async (c) => {

@@ -30,7 +30,8 @@ export const receiptFields = {
     description: 'The number of the announcement; null: the other nodes could not be told.',
   }),
   nodes: z.int().nullable().openapi({
-    description: 'Nodes that were live; null: no node remembers anything.',
+    description:
+      'Nodes that were live, and those that have gone and may still go by their memory; null: no node remembers anything.',
   }),
   acknowledged: z.int().openapi({ description: 'How many of them go by the change.' }),
   effective_at: z.iso.datetime().openapi({

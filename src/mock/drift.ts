@@ -8,7 +8,7 @@
 import type { FieldError } from '../problem.ts'
 import type { ApiDocument, Operation, Parameter } from './document.ts'
 import type { Mock } from './mock.ts'
-import { isJson } from './pointer.ts'
+import { isJson, listIn } from './pointer.ts'
 
 /** Makes a GET of a path with its query. `body`: what its JSON says; undefined: it was no JSON. */
 export type AskLive = (path: string) => Promise<{ readonly status: number; readonly body: unknown }>
@@ -136,11 +136,5 @@ const textOf = (value: unknown): string | null =>
   (typeof value === 'string' && value !== '') || typeof value === 'number' ? String(value) : null
 
 /** The first thing of a list, or of the list in an answer. */
-function firstThing(body: unknown): Readonly<Record<string, unknown>> | null {
-  const list = Array.isArray(body)
-    ? body
-    : isJson(body)
-      ? Object.values(body).find(Array.isArray)
-      : undefined
-  return list?.find(isJson) ?? null
-}
+const firstThing = (body: unknown): Readonly<Record<string, unknown>> | null =>
+  listIn(body).find(isJson) ?? null

@@ -7,6 +7,7 @@
  */
 import type { WorldThing } from '../context.ts'
 import type { Operation } from './document.ts'
+import { isJson, listIn } from './pointer.ts'
 import type { Shape } from './shape.ts'
 import type { Variants } from './variants.ts'
 
@@ -46,22 +47,16 @@ export function thingsSet(
     .slice(0, namesMax)
     .flatMap((name) => {
       const data = show({ [key]: name })
-      return isThing(data) ? [{ id: name, data }] : []
+      return isJson(data) ? [{ id: name, data }] : []
     })
 }
 
 /** The things in a list of such a collection: those that have a name. */
 export function thingsListed({ key }: Named, list: unknown): WorldThing[] {
-  const items = Array.isArray(list)
-    ? list
-    : isThing(list)
-      ? (Object.values(list).find(Array.isArray) ?? [])
-      : []
-  return items.filter(isThing).flatMap((data) => {
-    const name = data[key]
-    return typeof name === 'string' ? [{ id: name, data }] : []
-  })
+  return listIn(list)
+    .filter(isJson)
+    .flatMap((data) => {
+      const name = data[key]
+      return typeof name === 'string' ? [{ id: name, data }] : []
+    })
 }
-
-const isThing = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -61,3 +61,9 @@ function unescaped(token: string): string {
   }
   return plain.replaceAll('~1', '/').replaceAll('~0', '~')
 }
+
+/** A list, or the first one in an envelope; empty where there is none. */
+export function listIn(value: unknown): readonly unknown[] {
+  if (Array.isArray(value)) return value
+  return isJson(value) ? (Object.values(value).find(Array.isArray) ?? []) : []
+}

@@ -79,10 +79,7 @@ export class Pulse {
   }
 
   #after(ms: number): ReturnType<typeof setTimeout> {
-    const timer = setTimeout(() => setImmediate(() => void this.#look()), ms)
-    // Workers' timers are numbers, and hold nothing open.
-    if (typeof timer === 'object') timer.unref()
-    return timer
+    return setTimeout(() => setImmediate(() => void this.#look()), ms).unref()
   }
 
   async #look(): Promise<void> {

@@ -69,7 +69,7 @@ export type Problem = {
 export type Receipt = {
   /** The number of the announcement; null: the other nodes could not be told. */
   readonly epoch: number | null
-  /** Nodes that were live; null: no node remembers anything. */
+  /** Nodes that were live, and those that have gone and may still go by their memory; null: no node remembers anything. */
   readonly nodes: number | null
   /** How many of them go by the change. */
   readonly acknowledged: number

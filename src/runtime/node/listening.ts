@@ -45,7 +45,10 @@ export function acceptErrors(log: Log): (error: Error) => void {
   }
 }
 
-/** A listener that is closed again at once: the port that it got, which is free for the workers. */
+/**
+ * A listener that is closed again at once: the port that it got, which is free for those who will share
+ * it. Rejects where somebody has it.
+ */
 export async function probePort(port: number, host: string): Promise<number> {
   const server = createServer()
   server.listen(port, host)
